@@ -1,0 +1,4 @@
+{# A quantity without trailing zeros. #}
+{% macro quantity_text(quantity) -%}
+    trim_scale({{ quantity }})::text
+{%- endmacro %}

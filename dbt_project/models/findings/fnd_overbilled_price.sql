@@ -1,0 +1,12 @@
+-- Billed above the price that contract or price book say.
+{{ bridge_finding(
+    leakage_type='overbilled_price',
+    direction='overbilling',
+    amount='-price_gap_step',
+    condition="price_gap_step < 0",
+    cause='price_id',
+    description="'Billed ' || " ~ money_text('billed_net', 'currency_exponent', 'currency')
+        ~ " || ' instead of ' || " ~ money_text('expected_net', 'currency_exponent', 'currency')
+        ~ " || coalesce(' for ' || meter, '') || ' in ' || " ~ period_text('period_start', 'period_end')
+        ~ " || ': the price on the subscription is higher than the ' || replace(authority, '_', ' ') || ' price.'"
+) }}

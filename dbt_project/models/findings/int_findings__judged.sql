@@ -1,0 +1,101 @@
+{{ config(materialized='table') }}
+-- Every finding with its id, its amount in the reporting currency, its confidence and what an approved exception says
+-- about it. Nothing is left out yet: publication is decided in the marts.
+with typed as (
+    select
+        collected.*,
+        types.amount_basis,
+        types.base_confidence,
+        types.recurring,
+        types.recovery_share,
+        md5(concat_ws(
+            '|', collected.customer_id, coalesce(collected.subscription_id, ''), collected.leakage_type,
+            coalesce(collected.meter, ''), extract(epoch from collected.period_start)::bigint
+        )) as detection_id
+    from {{ ref('int_findings__collected') }} as collected
+    inner join {{ ref('finding_types') }} as types on collected.leakage_type = types.leakage_type
+    where collected.leakage_amount > 0
+),
+
+doubted as (
+    select
+        typed.detection_id,
+        sum(penalties.penalty) as penalty
+    from typed
+    cross join lateral unnest(typed.doubts) as doubt (name)
+    inner join {{ ref('confidence_penalties') }} as penalties on doubt.name = penalties.doubt
+    group by typed.detection_id
+),
+
+-- The newest rate on or before the period's end, at most seven days old (billing model 7.21).
+converted as (
+    select distinct on (typed.detection_id)
+        typed.detection_id,
+        rates.rate
+    from typed
+    cross join {{ ref('stg_business__audit_settings') }} as settings
+    inner join {{ ref('stg_business__fx_rates') }} as rates
+        on
+            typed.currency = rates.from_currency
+            and settings.reporting_currency = rates.to_currency
+            and rates.rate_date <= (least(typed.period_end, settings.as_of) at time zone 'utc')::date
+            and rates.rate_date >= (least(typed.period_end, settings.as_of) at time zone 'utc')::date - 7
+    order by typed.detection_id, rates.rate_date desc
+),
+
+excepted as (
+    select distinct on (typed.detection_id)
+        typed.detection_id,
+        exceptions.exception_id,
+        exceptions.reason as exception_reason,
+        exceptions.approved_by
+    from typed
+    inner join {{ ref('stg_business__exceptions') }} as exceptions
+        on
+            typed.customer_id = exceptions.customer_id
+            and typed.leakage_type = exceptions.leakage_type
+            and typed.period_start >= exceptions.valid_from
+            and (exceptions.valid_until is null or typed.period_start < exceptions.valid_until)
+    where typed.direction in ('leak', 'overbilling')
+    order by typed.detection_id, exceptions.exception_id
+)
+
+select
+    typed.detection_id,
+    typed.customer_id,
+    typed.subscription_id,
+    typed.leakage_type,
+    typed.direction,
+    typed.meter,
+    typed.reason,
+    typed.cause,
+    typed.phase,
+    typed.period_start,
+    typed.period_end,
+    typed.currency,
+    typed.leakage_amount,
+    case
+        when typed.recurring and typed.months is not null
+            then round(typed.leakage_amount / typed.months, coalesce(currencies.exponent, 2))
+        else 0
+    end as monthly_leakage_amount,
+    case
+        when typed.currency = settings.reporting_currency then typed.leakage_amount
+        else round(typed.leakage_amount * converted.rate, coalesce(reporting.exponent, 2))
+    end as reporting_amount,
+    typed.amount_basis,
+    typed.recovery_share,
+    greatest(0.05, least(0.99, typed.base_confidence - coalesce(doubted.penalty, 0)))::numeric as confidence,
+    typed.doubts,
+    typed.description,
+    typed.evidence || jsonb_build_object('doubts', to_jsonb(typed.doubts)) as evidence,
+    excepted.exception_id,
+    excepted.exception_reason,
+    excepted.approved_by
+from typed
+cross join {{ ref('stg_business__audit_settings') }} as settings
+left join {{ ref('currencies') }} as currencies on typed.currency = currencies.currency
+left join {{ ref('currencies') }} as reporting on settings.reporting_currency = reporting.currency
+left join doubted on typed.detection_id = doubted.detection_id
+left join converted on typed.detection_id = converted.detection_id
+left join excepted on typed.detection_id = excepted.detection_id

@@ -1,0 +1,88 @@
+-- Lines of finalised invoices (open, paid, uncollectible; billing model section 3), each attributed to the item and
+-- period it is for: by the line's own item and period, never by the invoice's date.
+with finalized as (
+    select
+        lines.line_id,
+        lines.invoice_id,
+        coalesce(lines.subscription_id, invoices.subscription_id) as subscription_id,
+        lines.subscription_item_id,
+        lines.price_id,
+        lines.quantity,
+        lines.amount,
+        lines.discount_amount,
+        lines.is_proration,
+        lines.period_start,
+        lines.period_end,
+        invoices.status as invoice_status,
+        invoices.created_at as invoice_created_at,
+        invoices.finalized_at,
+        invoices.total as invoice_total,
+        invoices.amount_paid as invoice_amount_paid
+    from {{ ref('stg_stripe__invoice_lines') }} as lines
+    inner join {{ ref('stg_stripe__invoices') }} as invoices on lines.invoice_id = invoices.invoice_id
+    where invoices.status in ('open', 'paid', 'uncollectible')
+),
+
+-- A pending proration names only the subscription: its price tells the item, else the only licensed item is meant.
+by_price as (
+    select
+        subscription_id,
+        price_id,
+        min(subscription_item_id) as subscription_item_id
+    from {{ ref('int_periods__items') }}
+    group by subscription_id, price_id
+),
+
+sole_licence as (
+    select
+        subscription_id,
+        min(subscription_item_id) as subscription_item_id
+    from {{ ref('int_periods__items') }}
+    where usage_type = 'licensed'
+    group by subscription_id
+    having count(*) = 1
+),
+
+identified as (
+    select
+        finalized.*,
+        coalesce(
+            finalized.subscription_item_id,
+            case when finalized.is_proration then by_price.subscription_item_id end,
+            case when finalized.is_proration then sole_licence.subscription_item_id end
+        ) as billed_item_id
+    from finalized
+    left join by_price
+        on finalized.subscription_id = by_price.subscription_id and finalized.price_id = by_price.price_id
+    left join sole_licence on finalized.subscription_id = sole_licence.subscription_id
+)
+
+select
+    identified.line_id,
+    identified.invoice_id,
+    identified.billed_item_id as subscription_item_id,
+    periods.subscription_id,
+    periods.item_period_id,
+    identified.price_id,
+    identified.quantity,
+    identified.amount::numeric as gross_amount,
+    coalesce(identified.discount_amount, 0)::numeric as discount_amount,
+    identified.is_proration,
+    identified.period_start as line_start,
+    identified.period_end as line_end,
+    identified.invoice_status,
+    identified.invoice_created_at,
+    identified.finalized_at,
+    case
+        when identified.invoice_total > 0
+            then least(1, identified.invoice_amount_paid::numeric / identified.invoice_total)
+        when identified.invoice_status = 'paid' then 1
+        else 0
+    end as paid_share
+from identified
+inner join {{ ref('int_periods__item_periods') }} as periods
+    on
+        identified.billed_item_id = periods.subscription_item_id
+        and identified.period_start >= periods.period_start
+        -- The credit for an immediate cancellation begins where the last period ends (billing model 7.7).
+        and (identified.period_start < periods.period_end or periods.is_last)

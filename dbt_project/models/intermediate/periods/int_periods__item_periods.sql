@@ -1,0 +1,84 @@
+-- The spine of the audit: one row per subscription item and billing period, the closed ones of the lookback and the
+-- open one. All arithmetic hangs on these half-open bounds, to the second.
+with candidates as (
+    select
+        subscription_item_id,
+        period_start,
+        period_end,
+        stated_period_end as natural_end
+    from {{ ref('int_periods__observed_periods') }}
+    union all
+    select
+        subscription_item_id,
+        period_start,
+        period_end,
+        grid_end as natural_end
+    from {{ ref('int_periods__grid_periods') }}
+),
+
+truncated as (
+    select
+        items.*,
+        candidates.natural_end,
+        candidates.period_start,
+        least(candidates.period_end, items.billed_until) as period_end,
+        settings.as_of,
+        settings.lookback_periods,
+        settings.finalization_delay_hours
+    from candidates
+    inner join {{ ref('int_periods__items') }} as items
+        on candidates.subscription_item_id = items.subscription_item_id
+    cross join {{ ref('stg_business__audit_settings') }} as settings
+    where
+        candidates.period_start < coalesce(items.billed_until, 'infinity')
+        and candidates.period_start <= settings.as_of
+),
+
+phased as (
+    select
+        *,
+        case
+            when period_end + make_interval(hours => finalization_delay_hours) <= as_of then 'closed'
+            else 'open'
+        end as phase
+    from truncated
+    where period_end > period_start
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (partition by subscription_item_id, phase order by period_start desc) as periods_back
+    from phased
+)
+
+select
+    subscription_item_id || '|' || extract(epoch from period_start)::bigint as item_period_id,
+    subscription_item_id,
+    subscription_id,
+    customer_id,
+    status as subscription_status,
+    currency,
+    currency_exponent,
+    rounding_unit,
+    price_id as present_price_id,
+    quantity as present_quantity,
+    usage_type,
+    meter_id,
+    stripe_event_name,
+    formula,
+    billing_interval,
+    interval_count,
+    period_start,
+    period_end,
+    natural_end,
+    phase,
+    trial_started_at,
+    trial_ended_at,
+    ended_at,
+    as_of,
+    coalesce(period_end = ended_at, false) as is_last,
+    -- Cancelled before the period's natural end: the licence is still owed in full, usage ends here (7.7).
+    coalesce(ended_at < natural_end and period_end = ended_at, false) as is_cut_short
+from ranked
+where phase = 'open' or periods_back <= lookback_periods

@@ -1,0 +1,90 @@
+-- Every subscription item the account has or had: the items Stripe shows now, and those that only an old
+-- invoice line still names (Stripe forgets a removed item).
+with line_items as (
+    select
+        lines.subscription_item_id,
+        max(coalesce(lines.subscription_id, invoices.subscription_id)) as subscription_id,
+        (
+            array_agg(lines.price_id order by lines.period_start desc, lines.line_id)
+            filter (where lines.price_id is not null)
+        )[1
+        ] as price_id,
+        (
+            array_agg(lines.quantity order by lines.period_start desc, lines.line_id)
+            filter (where lines.price_id is not null and lines.amount >= 0)
+        )[1
+        ] as quantity,
+        min(lines.period_start) as first_seen_at,
+        max(lines.period_end) as last_seen_at
+    from {{ ref('stg_stripe__invoice_lines') }} as lines
+    inner join {{ ref('stg_stripe__invoices') }} as invoices on lines.invoice_id = invoices.invoice_id
+    where lines.subscription_item_id is not null
+    group by lines.subscription_item_id
+),
+
+items as (
+    select
+        coalesce(items.subscription_item_id, line_items.subscription_item_id) as subscription_item_id,
+        coalesce(items.subscription_id, line_items.subscription_id) as subscription_id,
+        coalesce(items.price_id, line_items.price_id) as price_id,
+        coalesce(items.quantity, line_items.quantity) as quantity,
+        items.current_period_start,
+        items.current_period_end,
+        items.created_at as item_created_at,
+        line_items.first_seen_at,
+        line_items.last_seen_at,
+        items.subscription_item_id is null as is_removed
+    from {{ ref('stg_stripe__subscription_items') }} as items
+    full outer join line_items on items.subscription_item_id = line_items.subscription_item_id
+)
+
+select
+    items.subscription_item_id,
+    items.subscription_id,
+    subscriptions.customer_id,
+    subscriptions.status,
+    subscriptions.currency,
+    coalesce(currencies.exponent, 2) as currency_exponent,
+    coalesce(currencies.rounding_unit, 1)::numeric as rounding_unit,
+    items.price_id,
+    coalesce(items.quantity, 1)::numeric as quantity,
+    prices.usage_type,
+    prices.billing_interval,
+    prices.interval_count,
+    prices.meter_id,
+    -- A metered price whose meter Stripe does not show keeps a name of its own, so that its lines stay in the bridge.
+    case
+        when prices.usage_type = 'metered' then coalesce(meters.event_name, prices.meter_id, prices.price_id)
+    end as stripe_event_name,
+    meters.formula,
+    items.current_period_start,
+    items.current_period_end,
+    items.is_removed,
+    -- An item created with its subscription is billed from the subscription's (perhaps backdated) start.
+    least(
+        items.first_seen_at,
+        case
+            when items.is_removed then items.first_seen_at
+            when items.item_created_at <= subscriptions.created_at + interval '1 day' then subscriptions.started_at
+            else items.item_created_at
+        end
+    ) as billed_from,
+    case
+        when items.is_removed then items.last_seen_at
+        when subscriptions.status = 'paused' then items.current_period_end
+        else subscriptions.ended_at
+    end as billed_until,
+    subscriptions.ended_at,
+    subscriptions.billing_cycle_anchor,
+    subscriptions.trial_started_at,
+    subscriptions.trial_ended_at
+from items
+inner join {{ ref('stg_stripe__subscriptions') }} as subscriptions
+    on items.subscription_id = subscriptions.subscription_id
+inner join {{ ref('int_periods__customers_in_scope') }} as scope on subscriptions.customer_id = scope.customer_id
+inner join {{ ref('stg_stripe__prices') }} as prices on items.price_id = prices.price_id
+left join {{ ref('stg_stripe__meters') }} as meters on prices.meter_id = meters.meter_id
+left join {{ ref('currencies') }} as currencies on subscriptions.currency = currencies.currency
+where
+    subscriptions.status not in ('incomplete', 'incomplete_expired')
+    and prices.price_type = 'recurring'

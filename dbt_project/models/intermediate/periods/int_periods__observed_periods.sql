@@ -1,0 +1,38 @@
+-- Billing periods that Stripe itself states: non-proration invoice lines of any status, and the item's current
+-- period. They outrank the anchor grid. One row per item and period start; a longer period with the same start wins.
+with stated as (
+    select
+        items.subscription_item_id,
+        lines.period_start,
+        lines.period_end
+    from {{ ref('stg_stripe__invoice_lines') }} as lines
+    inner join {{ ref('int_periods__items') }} as items
+        on lines.subscription_item_id = items.subscription_item_id
+    where not lines.is_proration and lines.period_end > lines.period_start
+    union
+    select
+        subscription_item_id,
+        current_period_start,
+        current_period_end
+    from {{ ref('int_periods__items') }}
+    where current_period_end > current_period_start
+),
+
+longest as (
+    select
+        subscription_item_id,
+        period_start,
+        max(period_end) as period_end
+    from stated
+    group by subscription_item_id, period_start
+)
+
+select
+    subscription_item_id,
+    period_start,
+    period_end as stated_period_end,
+    -- An anchor reset starts the next period before this one's stated end.
+    least(
+        period_end, lead(period_start) over (partition by subscription_item_id order by period_start)
+    ) as period_end
+from longest

@@ -1,0 +1,20 @@
+-- When the invoice that bills a metered period was finalised: usage that reached the log later is late usage.
+select
+    periods.customer_id,
+    periods.stripe_event_name,
+    periods.period_start,
+    periods.period_end,
+    max(invoices.finalized_at) as finalized_at
+from {{ ref('int_periods__item_periods') }} as periods
+inner join {{ ref('stg_stripe__invoice_lines') }} as lines
+    on
+        periods.subscription_item_id = lines.subscription_item_id
+        and periods.period_start <= lines.period_start
+        and periods.period_end > lines.period_start
+inner join {{ ref('stg_stripe__invoices') }} as invoices on lines.invoice_id = invoices.invoice_id
+where
+    periods.usage_type = 'metered'
+    and periods.stripe_event_name is not null
+    and invoices.status in ('open', 'paid', 'uncollectible')
+    and invoices.finalized_at is not null
+group by periods.customer_id, periods.stripe_event_name, periods.period_start, periods.period_end

@@ -1,0 +1,70 @@
+-- One row per tier that a question reaches. Graduated: each slice at its own rate and the flat fee of every tier
+-- entered. Volume: all units at the rate of the tier reached and its flat fee. up_to is inclusive. Unit part and flat
+-- part are rounded each by itself (billing model 7.13): half away from zero, proration by the floor.
+with reached as (
+    select
+        requests.charge_id,
+        requests.question,
+        requests.rate_id,
+        tiers.tier_index,
+        tiers.from_quantity,
+        tiers.up_to,
+        tiers.unit_amount,
+        tiers.flat_amount,
+        requests.rated_quantity,
+        requests.multiplier,
+        case
+            when requests.tiers_mode = 'volume' then requests.rated_quantity
+            else least(requests.rated_quantity, coalesce(tiers.up_to, requests.rated_quantity)) - tiers.from_quantity
+        end as units,
+        -- The first tier's flat fee is owed at zero usage too, unless an included quantity stands before it (7.14).
+        requests.rated_quantity > tiers.from_quantity or requests.included_quantity = 0 as owes_flat_fee
+    from {{ ref('int_rating__requests') }} as requests
+    inner join {{ ref('int_terms__rate_tiers') }} as tiers on requests.rate_id = tiers.rate_id
+    where
+        (requests.rated_quantity > tiers.from_quantity or tiers.tier_index = 0)
+        and (
+            requests.tiers_mode != 'volume'
+            or tiers.up_to is null
+            or requests.rated_quantity <= tiers.up_to
+        )
+),
+
+shared as (
+    select
+        reached.*,
+        charges.share_seconds,
+        charges.full_seconds,
+        charges.is_floored,
+        periods.rounding_unit,
+        reached.units * reached.unit_amount * reached.multiplier * charges.sign_and_discount
+        * charges.share_seconds / charges.full_seconds as exact_unit_part,
+        case when reached.owes_flat_fee then reached.flat_amount else 0 end * reached.multiplier
+        * charges.sign_and_discount * charges.share_seconds / charges.full_seconds as exact_flat_part
+    from reached
+    inner join {{ ref('int_rating__charges') }} as charges on reached.charge_id = charges.charge_id
+    inner join {{ ref('int_periods__item_periods') }} as periods on charges.item_period_id = periods.item_period_id
+)
+
+select
+    charge_id,
+    question,
+    rate_id,
+    tier_index,
+    from_quantity,
+    up_to,
+    units,
+    unit_amount,
+    flat_amount,
+    multiplier,
+    share_seconds,
+    full_seconds,
+    case
+        when is_floored then {{ floor_money('exact_unit_part', 'rounding_unit') }}
+        else {{ round_money('exact_unit_part', 'rounding_unit') }}
+    end as unit_part,
+    case
+        when is_floored then {{ floor_money('exact_flat_part', 'rounding_unit') }}
+        else {{ round_money('exact_flat_part', 'rounding_unit') }}
+    end as flat_part
+from shared

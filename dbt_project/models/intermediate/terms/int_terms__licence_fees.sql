@@ -1,0 +1,40 @@
+-- The licence fees that a period carries: the regular fee, and every proration line with the seconds it stands for.
+with added_inside as (
+    -- An item added inside the period has proration charges there, no credit for an older configuration.
+    select item_period_id
+    from {{ ref('int_billed__lines') }}
+    where is_proration
+    group by item_period_id
+    having max(gross_amount) > 0 and min(gross_amount) >= 0
+)
+
+select
+    prices.item_period_id || '|fee' as charge_id,
+    'fee' as charge_kind,
+    null::text as line_id,
+    prices.item_period_id,
+    prices.price_id,
+    prices.stripe_rate_id,
+    prices.quantity,
+    1 as direction_sign,
+    prices.billable_seconds as share_seconds
+from {{ ref('int_terms__item_period_prices') }} as prices
+left join {{ ref('int_billed__periods') }} as billed on prices.item_period_id = billed.item_period_id
+left join added_inside on prices.item_period_id = added_inside.item_period_id
+where
+    prices.usage_type = 'licensed'
+    and (billed.item_period_id is not null or added_inside.item_period_id is null)
+union all
+select
+    prices.item_period_id || '|' || lines.line_id as charge_id,
+    'proration' as charge_kind,
+    lines.line_id,
+    prices.item_period_id,
+    coalesce(lines.price_id, prices.price_id) as price_id,
+    'price:' || coalesce(lines.price_id, prices.price_id) || ':' || prices.currency as stripe_rate_id,
+    coalesce(lines.quantity, 1) as quantity,
+    case when lines.gross_amount < 0 then -1 else 1 end as direction_sign,
+    extract(epoch from lines.line_end - lines.line_start) as share_seconds
+from {{ ref('int_billed__lines') }} as lines
+inner join {{ ref('int_terms__item_period_prices') }} as prices on lines.item_period_id = prices.item_period_id
+where lines.is_proration and prices.usage_type = 'licensed'

@@ -1,0 +1,16 @@
+-- The plan that a Stripe price stands for (contract.md, section 4), and how many months one interval has.
+select
+    prices.price_id,
+    prices.product_id,
+    prices.usage_type,
+    prices.billing_interval,
+    prices.interval_count,
+    {{ interval_months('prices.billing_interval', 'prices.interval_count') }} as interval_months,
+    prices.created_at as price_created_at,
+    prices.unit_amount_decimal,
+    lower(trim(coalesce(
+        nullif(prices.plan, ''), nullif(products.plan, ''), nullif(prices.lookup_key, ''),
+        nullif(prices.nickname, ''), products.name
+    ))) as plan_key
+from {{ ref('stg_stripe__prices') }} as prices
+left join {{ ref('stg_stripe__products') }} as products on prices.product_id = products.product_id

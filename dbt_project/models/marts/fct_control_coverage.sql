@@ -1,0 +1,81 @@
+-- For every finding type: how many customers and what share of revenue the audit could examine, and what was missing.
+with settings as (
+    select as_of from {{ ref('stg_business__audit_settings') }}
+),
+
+inputs as (
+    select
+        (select count(*) from {{ ref('stg_business__contracts') }}) as contracts,
+        (select count(*) from {{ ref('stg_business__price_book') }}) as price_book,
+        (select count(*) from {{ ref('stg_business__accounts') }}) as accounts,
+        (select count(*) from {{ ref('stg_usage__log_coverage') }}) as usage_meters,
+        (select count(*) from {{ ref('stg_stripe__meters') }}) as stripe_meters
+),
+
+requirements as (
+    select
+        types.leakage_type,
+        types.leakage_type in (
+            'missing_overage', 'unreported_usage', 'overbilled_usage', 'final_usage_lost'
+        ) as needs_usage,
+        types.leakage_type in (
+            'feature_leakage', 'access_after_cancellation', 'seat_leakage'
+        ) as needs_accounts,
+        types.leakage_type in ('feature_leakage', 'outdated_pricing', 'overbilled_price') as needs_price_book,
+        types.leakage_type in ('incorrect_discount', 'minimum_shortfall') as needs_contracts
+    from {{ ref('finding_types') }} as types
+),
+
+billed as (
+    select
+        components.customer_id,
+        components.currency,
+        sum({{ to_currency_units('components.line_gross', 'components.currency_exponent') }}) as revenue,
+        bool_or(components.meter is not null) as has_usage
+    from {{ ref('int_bridge__components') }} as components
+    where components.phase = 'closed'
+    group by components.customer_id, components.currency
+),
+
+with_account as (
+    select distinct customer_id from {{ ref('int_accounts__states') }}
+),
+
+examined as (
+    select
+        requirements.*,
+        billed.customer_id,
+        billed.currency,
+        billed.revenue,
+        (not requirements.needs_usage or (billed.has_usage and inputs.usage_meters > 0))
+        and (not requirements.needs_accounts or with_account.customer_id is not null)
+        and (requirements.leakage_type != 'feature_leakage' or inputs.price_book > 0)
+        and (requirements.leakage_type != 'minimum_shortfall' or inputs.contracts > 0) as is_examined
+    from requirements
+    cross join inputs
+    cross join billed
+    left join with_account on billed.customer_id = with_account.customer_id
+)
+
+select
+    examined.leakage_type,
+    count(distinct examined.customer_id) filter (where examined.is_examined) as customers_examined,
+    count(distinct examined.customer_id) as customers_total,
+    coalesce(sum(examined.revenue) filter (where examined.is_examined), 0) as revenue_examined,
+    coalesce(sum(examined.revenue), 0) as revenue_total,
+    examined.currency,
+    to_jsonb(array_remove(array[
+        case when examined.needs_usage and inputs.usage_meters = 0 then 'usage' end,
+        case when examined.needs_usage and inputs.stripe_meters = 0 then 'stripe meters' end,
+        case when examined.needs_accounts and inputs.accounts = 0 then 'accounts' end,
+        case when examined.needs_price_book and inputs.price_book = 0 then 'price_book' end,
+        case when examined.needs_contracts and inputs.contracts = 0 then 'contracts' end
+    ], null)) as missing_inputs,
+    settings.as_of
+from examined
+cross join inputs
+cross join settings
+group by
+    examined.leakage_type, examined.currency, examined.needs_usage, examined.needs_accounts,
+    examined.needs_price_book, examined.needs_contracts, inputs.usage_meters, inputs.stripe_meters, inputs.accounts,
+    inputs.price_book, inputs.contracts, settings.as_of

@@ -1,0 +1,60 @@
+-- One row per published finding. Below the smallest amount worth a person's time, or under an approved exception,
+-- nothing is published; the bridge still shows the amount.
+with published as (
+    select
+        judged.*,
+        coalesce(judged.reporting_amount, judged.leakage_amount) as comparable_amount,
+        settings.as_of,
+        settings.severity_medium,
+        settings.severity_high,
+        settings.severity_critical
+    from {{ ref('int_findings__judged') }} as judged
+    cross join {{ ref('stg_business__audit_settings') }} as settings
+    where
+        judged.exception_id is null
+        and coalesce(judged.reporting_amount, judged.leakage_amount) >= settings.min_amount
+)
+
+select
+    published.detection_id,
+    published.customer_id,
+    published.subscription_id,
+    published.leakage_type,
+    published.direction,
+    published.phase,
+    published.period_start,
+    published.period_end,
+    published.currency,
+    published.leakage_amount,
+    published.monthly_leakage_amount,
+    published.reporting_amount,
+    published.amount_basis,
+    case
+        when published.comparable_amount >= published.severity_critical then 'critical'
+        when published.comparable_amount >= published.severity_high then 'high'
+        when published.comparable_amount >= published.severity_medium then 'medium'
+        else 'low'
+    end as severity,
+    published.confidence,
+    -- Expected recovery: old periods and churning customers give less of it back.
+    round(
+        published.comparable_amount * published.confidence * published.recovery_share
+        * greatest(
+            0.2, 1 - extract(epoch from published.as_of - least(published.period_end, published.as_of)) / 31557600
+        )
+        * (1 - 0.5 * coalesce(customers.churn_risk, 0)), 4
+    ) as priority_score,
+    md5(concat_ws(
+        '|', published.leakage_type, published.meter, published.cause, published.currency
+    )) as incident_id,
+    published.meter,
+    published.reason,
+    published.cause,
+    published.description,
+    published.evidence,
+    coalesce(least(sightings.first_detected_at, published.as_of), published.as_of) as first_detected_at,
+    published.as_of as last_detected_at
+from published
+left join {{ ref('dim_customers') }} as customers on published.customer_id = customers.customer_id
+left join {{ source('ops', 'detection_sightings') }} as sightings
+    on published.detection_id = sightings.detection_id

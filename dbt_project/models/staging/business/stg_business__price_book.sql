@@ -1,0 +1,14 @@
+select
+    -- ids
+    price_book_id,
+    lower(trim(plan)) as plan_key,
+    plan as plan_name,
+    -- terms in currency units
+    lower(currency) as currency,
+    lower("interval") as billing_interval,
+    base_price,
+    seats_included,
+    features,
+    -- validity
+    effective_from
+from {{ source('raw_business', 'price_book') }}

@@ -1,0 +1,7 @@
+select
+    -- ids
+    line_id,
+    discount_id,
+    -- amounts in minor units
+    amount
+from {{ source('raw_stripe', 'invoice_line_discounts') }}

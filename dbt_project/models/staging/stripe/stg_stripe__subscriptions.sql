@@ -1,0 +1,25 @@
+select
+    -- ids
+    subscription_id,
+    customer_id,
+    schedule_id,
+    latest_invoice_id,
+    account_id,
+    -- attributes
+    status,
+    lower(currency) as currency,
+    billing_mode,
+    collection_method,
+    cancel_at_period_end,
+    pause_behavior,
+    -- timestamps
+    billing_cycle_anchor,
+    start_date as started_at,
+    created as created_at,
+    trial_start as trial_started_at,
+    trial_end as trial_ended_at,
+    cancel_at,
+    canceled_at,
+    ended_at,
+    pause_resumes_at
+from {{ source('raw_stripe', 'subscriptions') }}

@@ -1,0 +1,100 @@
+"""What a run may spend on model calls: a number of calls and a number of dollars, never exceeded.
+
+A call reserves its worst case before it is made and gives back what it did not use.
+"""
+
+import threading
+from dataclasses import dataclass
+from decimal import Decimal
+
+_MILLION = Decimal(1_000_000)
+# Cache writes cost a quarter more than plain input, cache reads a tenth of it.
+_CACHE_WRITE = Decimal("1.25")
+_CACHE_READ = Decimal("0.1")
+# The output schema and the tool framing that the API adds to the input.
+_OVERHEAD_TOKENS = 1500
+
+
+@dataclass(frozen=True)
+class ModelPrice:
+    """US dollars per million tokens."""
+
+    input: Decimal
+    output: Decimal
+
+
+PRICES: dict[str, ModelPrice] = {
+    "claude-haiku": ModelPrice(Decimal(1), Decimal(5)),
+    "claude-sonnet": ModelPrice(Decimal(3), Decimal(15)),
+    "claude-opus": ModelPrice(Decimal(15), Decimal(75)),
+}
+UNKNOWN_MODEL = PRICES["claude-opus"]
+"""A model that is not in the list is reckoned at the dearest price, so that the cap still holds."""
+
+
+@dataclass(frozen=True)
+class TokenUse:
+    """Tokens that one call used, as the API reports them."""
+
+    input: int
+    output: int
+    cache_write: int = 0
+    cache_read: int = 0
+
+
+def price_of(model: str) -> ModelPrice:
+    """Return the price of a model by its family name."""
+    for family, price in PRICES.items():
+        if model.startswith(family):
+            return price
+    return UNKNOWN_MODEL
+
+
+def cost(use: TokenUse, price: ModelPrice) -> Decimal:
+    """Return the dollars that a call cost."""
+    input_tokens = use.input + use.cache_write * _CACHE_WRITE + use.cache_read * _CACHE_READ
+    return (input_tokens * price.input + use.output * price.output) / _MILLION
+
+
+def worst_case(prompt_bytes: int, max_output_tokens: int, price: ModelPrice) -> Decimal:
+    """Return the most that a call can cost: a token is at least one byte of the prompt."""
+    input_tokens = (prompt_bytes + _OVERHEAD_TOKENS) * _CACHE_WRITE
+    return (input_tokens * price.input + max_output_tokens * price.output) / _MILLION
+
+
+class Budget:
+    """Counts calls and dollars across threads."""
+
+    def __init__(self, max_calls: int, max_dollars: Decimal) -> None:
+        self._calls_left = max_calls
+        self._dollars_left = max_dollars
+        self._spent = Decimal(0)
+        self._calls = 0
+        self._lock = threading.Lock()
+
+    @property
+    def spent(self) -> Decimal:
+        """Dollars spent so far, worst cases still open included."""
+        return self._spent
+
+    @property
+    def calls(self) -> int:
+        """Calls made so far."""
+        return self._calls
+
+    def reserve(self, dollars: Decimal) -> bool:
+        """Take a call and its worst case out of the budget; False when it does not fit."""
+        with self._lock:
+            if self._calls_left < 1 or dollars > self._dollars_left:
+                return False
+            self._calls_left -= 1
+            self._dollars_left -= dollars
+            self._calls += 1
+            self._spent += dollars
+            return True
+
+    def settle(self, reserved: Decimal, actual: Decimal) -> None:
+        """Replace a reservation by what the call really cost."""
+        with self._lock:
+            self._dollars_left += reserved - actual
+            self._spent += actual - reserved

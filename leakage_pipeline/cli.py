@@ -1,0 +1,200 @@
+"""The command line: parses, calls `commands/`, and turns failures into one line and an exit code.
+
+The only place that reads the clock. 0 is done, 1 the run failed, 2 bad configuration or usage.
+"""
+
+import logging
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+from rich.console import Console
+
+from leakage_pipeline import __version__
+from leakage_pipeline.failures import ConfigurationError, PermanentFailure, TransientFailure
+from leakage_pipeline.settings import (
+    environment_from,
+    home_from,
+    load_environment,
+    load_settings,
+    parse_instant,
+)
+
+if TYPE_CHECKING:
+    from leakage_pipeline.settings import Settings
+
+FAILED = 1
+BAD_CONFIGURATION = 2
+_DEFAULT_PORT = 3000
+_INTERRUPTED = 130
+
+
+class _Instant(click.ParamType[datetime]):
+    name = "TS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            return parse_instant(str(value))
+        except ValueError as error:
+            self.fail(f"{value!r} {error}", param, ctx)
+
+
+AS_OF = click.option(
+    "--as-of",
+    type=_Instant(),
+    help="What is now for the whole run, ISO 8601; UTC without an offset. Default: now.",
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def leakage() -> None:
+    """Find what customers should have paid and were not billed, or were billed and should not."""
+
+
+@leakage.command()
+@AS_OF
+@click.option("--full-refresh", is_flag=True, help="Read and compute everything anew.")
+def audit(as_of: datetime | None, *, full_refresh: bool) -> None:
+    """Run one nightly audit with your own configuration."""
+    from leakage_pipeline.commands.audit import audit as run
+
+    settings, now = _settings(), _now()
+    run(settings, as_of or now, _console(), now=now, full_refresh=full_refresh)
+
+
+@leakage.command()
+@click.option("--week", metavar="YYYY-Www", help="ISO week; default: the newest audit's.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder to write to; default: reports in LEAKAGE_HOME.",
+)
+def report(week: str | None, out: Path | None) -> None:
+    """Write the weekly recovery report."""
+    from leakage_pipeline.commands.report import report as write
+
+    files = write(_settings(), week, out)
+    console = _console()
+    console.print(f"Report of {files.week}:", highlight=False)
+    for path in (files.html, files.csv):
+        console.print(f"  {path}", highlight=False, soft_wrap=True)
+
+
+@leakage.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=_DEFAULT_PORT, show_default=True)
+def dev(host: str, port: int) -> None:
+    """Open the Dagster UI: webserver, daemon, and Postgres when none is configured."""
+    from leakage_pipeline.commands.dev import dev as run
+
+    run(_settings(), host, port)
+
+
+@leakage.command()
+def doctor() -> None:
+    """Check configuration, credentials, inputs and database; say how to mend what is wrong."""
+    from leakage_pipeline.commands.doctor import doctor as run
+
+    problems, in_configuration = run(load_settings, _console())
+    if problems:
+        raise SystemExit(BAD_CONFIGURATION if in_configuration else FAILED)
+
+
+@leakage.command()
+@click.option("--customers", type=click.IntRange(min=1), default=200, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+@AS_OF
+def demo(customers: int, seed: int, as_of: datetime | None) -> None:
+    """Audit a simulated company whose leaks are known, and compare."""
+    from leakage_pipeline.simulator.demo import run_demo
+
+    run_demo(customers=customers, seed=seed, as_of=as_of, console=_console(), now=_now())
+
+
+@leakage.group()
+def db() -> None:
+    """Look after the embedded Postgres."""
+
+
+@db.command()
+def url() -> None:
+    """Start Postgres when it is not running, and print its address."""
+    from sqlalchemy.engine import make_url
+
+    from leakage_pipeline.warehouse.server import warehouse_url
+
+    variables = load_environment()
+    address = warehouse_url(home_from(variables), environment_from(variables).database_url)
+    # Written as psql and most tools want it; a password is left out.
+    click.echo(make_url(address).set(drivername="postgresql").render_as_string(hide_password=True))
+
+
+@db.command()
+def stop() -> None:
+    """Stop the embedded Postgres; the next command starts it again."""
+    from leakage_pipeline.warehouse.embedded import Cluster
+
+    stopped = Cluster(home_from(load_environment())).stop()
+    click.echo("stopped" if stopped else "not running")
+
+
+def main() -> NoReturn:
+    """Run a command and exit with its code."""
+    try:
+        leakage.main(standalone_mode=False)
+    except ConfigurationError as error:
+        _stop(str(error), BAD_CONFIGURATION)
+    except (PermanentFailure, TransientFailure) as error:
+        _stop(str(error), FAILED)
+    except click.ClickException as error:
+        error.show()
+        raise SystemExit(error.exit_code) from None
+    except (click.Abort, KeyboardInterrupt):
+        _stop("interrupted", _INTERRUPTED)
+    except Exception as error:  # the last resort: no traceback for the user
+        logging.getLogger("leakage").debug("unexpected", exc_info=True)
+        _stop(f"unexpected error: {type(error).__name__}: {error}{_keep_traceback(error)}", FAILED)
+    raise SystemExit(0)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    click.echo(f"leakage: {message}", err=True)
+    raise SystemExit(code)
+
+
+def _keep_traceback(error: Exception) -> str:
+    """Write the traceback to the log folder and say where it is."""
+    import traceback
+
+    try:
+        folder = home_from(load_environment()) / "logs"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / f"error-{_now():%Y%m%dT%H%M%S}.log"
+        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    except OSError:
+        return ""
+    return f" (details: {path})"
+
+
+def _settings() -> "Settings":
+    return load_settings()
+
+
+def _now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def _console() -> Console:
+    # A file or pipe has no width of its own; a table must not be cut there.
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What stands behind the commands of `leakage`; `cli.py` parses and calls these."""

@@ -1,0 +1,56 @@
+"""`leakage report`: the weekly recovery report of the newest audit, or of an earlier week."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg2.extensions
+
+from leakage_pipeline.failures import PermanentFailure
+from leakage_pipeline.publishing.report import ReportFiles, build_report
+from leakage_pipeline.settings import Settings
+from leakage_pipeline.warehouse.connection import connect
+from leakage_pipeline.warehouse.server import ensure_running
+
+
+def report(settings: Settings, week: str | None, out: Path | None) -> ReportFiles:
+    """Write the report from what the newest audit left in the marts.
+
+    Args:
+        settings: The configuration.
+        week: ISO week such as 2026-W47; default the newest audit's.
+        out: Folder to write to; default LEAKAGE_HOME/reports.
+
+    Raises:
+        ConfigurationError: `week` is no week of the past.
+        PermanentFailure: No audit has run yet.
+    """
+    connection = connect(ensure_running(settings))
+    try:
+        return build_report(connection, settings, newest_audit(connection), week, out)
+    finally:
+        connection.close()
+
+
+def newest_audit(conn: psycopg2.extensions.connection) -> datetime:
+    """The as_of of the audit whose results the marts hold.
+
+    Raises:
+        PermanentFailure: No audit has run yet.
+    """
+    with conn.cursor() as cursor:
+        cursor.execute(
+            "select to_regclass('raw_business.audit_settings') is not null"
+            " and to_regclass('marts.fct_leakage_detections') is not null"
+        )
+        (exists,) = cursor.fetchone() or (False,)
+        row = None
+        if exists:
+            cursor.execute("select as_of from raw_business.audit_settings")
+            row = cursor.fetchone()
+    if row is None:
+        message = (
+            "there is nothing to report yet: no audit has run on this database; run leakage audit"
+        )
+        raise PermanentFailure(message)
+    as_of: datetime = row[0]
+    return as_of.astimezone(UTC)

@@ -1,0 +1,1 @@
+"""When and how the pipeline runs: jobs, schedules, failure alert, and what a terminal shows."""

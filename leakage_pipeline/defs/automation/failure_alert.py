@@ -1,0 +1,35 @@
+"""Says once, in the log and in Slack, that a run failed, in the words of the failure itself."""
+
+import dagster as dg
+
+from leakage_pipeline.defs.automation.jobs import nightly_audit, weekly_report
+from leakage_pipeline.publishing.failure_notice import post_failure
+from leakage_pipeline.settings import environment_from, load_environment
+
+
+@dg.run_failure_sensor(
+    monitored_jobs=[nightly_audit, weekly_report],
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def run_failed(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
+    """One message per failed run; a run that is about to be retried is not worth one."""
+    run = context.dagster_run
+    if run.tags.get("dagster/will_retry") == "true":
+        return dg.SkipReason(f"{run.run_id} is retried")
+    reason = root_message(context)
+    context.log.error(f"{run.job_name} failed: {reason}")  # noqa: G004 - Dagster's logger
+    environment = environment_from(load_environment())
+    if not post_failure(environment, run.job_name, run.run_id, reason):
+        return dg.SkipReason("Slack has no token or did not take the message; see the log")
+    return None
+
+
+def root_message(context: dg.RunFailureSensorContext) -> str:
+    """The innermost error of the first step that failed, as one line."""
+    for event in context.get_step_failure_events():
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        if error is not None:
+            return str(error.message).strip()
+    return context.failure_event.message or "no reason given"

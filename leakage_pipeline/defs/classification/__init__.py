@@ -1,0 +1,1 @@
+"""The classification of findings as an asset, done by `leakage_pipeline.classification`."""

@@ -1,0 +1,1 @@
+"""What a run publishes, as assets, done by `leakage_pipeline.publishing`."""

@@ -1,0 +1,137 @@
+"""dbt models as assets, built in three steps because usage is cut where billing cuts.
+
+1. periods: which billing periods there are, so that the usage log can be cut at their bounds;
+2. metering questions: which meter summaries are worth asking Stripe for;
+3. everything else: terms, rating, the bridge, findings, marts, and all data tests.
+Each model belongs to exactly one step; the steps are graph selections, not tags on models.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
+from sqlalchemy.engine import make_url
+
+from leakage_pipeline.defs.resources import AuditRun, SettingsResource, WarehouseResource
+from leakage_pipeline.defs.transform.project import load_project
+
+PROJECT = load_project()
+PERIODS = "+int_periods__usage_cuts +int_periods__usage_finalizations"
+METERING_QUESTIONS = "+int_usage__summary_requests"
+
+
+class LayerTranslator(DagsterDbtTranslator):
+    """Names assets after the layer folder: `staging/stg_stripe__prices`, `marts/dim_customers`."""
+
+    def get_asset_spec(
+        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetSpec:
+        """The spec with the layer as key prefix, and the layer (or its part) as group."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        node = self.get_resource_props(manifest, unique_id)
+        if node["resource_type"] == "seed":
+            return spec.replace_attributes(
+                key=dg.AssetKey(["seeds", node["name"]]), group_name="reference_data"
+            )
+        if node["resource_type"] != "model":
+            return spec
+        layer, *parts = node["fqn"][1:-1]
+        group = parts[0] if layer == "intermediate" else layer
+        return spec.replace_attributes(
+            key=dg.AssetKey([layer, node["name"]]),
+            group_name=f"billing_{group}" if layer == "intermediate" else group,
+            kinds={"dbt", "postgres"},
+        )
+
+
+TRANSLATOR = LayerTranslator()
+
+
+def dbt_environment(warehouse_url: str) -> dict[str, str]:
+    """What profiles.yml reads, from a SQLAlchemy URL; sessions are in UTC whatever the server says."""
+    url = make_url(warehouse_url)
+    host = url.query.get("host") or url.host or "localhost"
+    return {
+        "LEAKAGE_DBT_HOST": host if isinstance(host, str) else host[0],
+        "LEAKAGE_DBT_PORT": str(url.query.get("port") or url.port or 5432),
+        "LEAKAGE_DBT_USER": url.username or "postgres",
+        "LEAKAGE_DBT_PASSWORD": url.password or "",
+        "LEAKAGE_DBT_DATABASE": url.database or "postgres",
+        "LEAKAGE_DBT_SSLMODE": str(url.query.get("sslmode") or "prefer"),
+        "PGTZ": "UTC",
+    }
+
+
+def _build(
+    context: dg.AssetExecutionContext,
+    settings: SettingsResource,
+    warehouse: WarehouseResource,
+    audit_run: AuditRun,
+) -> Iterator[Any]:
+    """Run `dbt build` for the step's models; a failed data test of severity error stops the run."""
+    os.environ.update(dbt_environment(warehouse.url()))
+    dbt = DbtCliResource(project_dir=PROJECT)
+    arguments = ["build", "--exclude-resource-type", "unit_test"]
+    if audit_run.full_refresh:
+        arguments.append("--full-refresh")
+    target: Path = settings.get().home / "dbt" / context.op.name
+    target.mkdir(parents=True, exist_ok=True)
+    yield from (dbt.cli(arguments, context=context, target_path=target).stream().fetch_row_counts())
+
+
+@dbt_assets(
+    manifest=PROJECT.manifest_path,
+    project=PROJECT,
+    name="billing_periods",
+    select=PERIODS,
+    dagster_dbt_translator=TRANSLATOR,
+    pool="warehouse",
+)
+def billing_periods(
+    context: dg.AssetExecutionContext,
+    settings: SettingsResource,
+    warehouse: WarehouseResource,
+    audit_run: AuditRun,
+) -> Iterator[Any]:
+    """Billing periods of every subscription item, and the instants at which usage is cut."""
+    yield from _build(context, settings, warehouse, audit_run)
+
+
+@dbt_assets(
+    manifest=PROJECT.manifest_path,
+    project=PROJECT,
+    name="metering_questions",
+    select=METERING_QUESTIONS,
+    exclude=PERIODS,
+    dagster_dbt_translator=TRANSLATOR,
+    pool="warehouse",
+)
+def metering_questions(
+    context: dg.AssetExecutionContext,
+    settings: SettingsResource,
+    warehouse: WarehouseResource,
+    audit_run: AuditRun,
+) -> Iterator[Any]:
+    """True usage per period, and the meter summaries that are worth a request to Stripe."""
+    yield from _build(context, settings, warehouse, audit_run)
+
+
+@dbt_assets(
+    manifest=PROJECT.manifest_path,
+    project=PROJECT,
+    name="billing_model",
+    exclude=f"{PERIODS} {METERING_QUESTIONS}",
+    dagster_dbt_translator=TRANSLATOR,
+    pool="warehouse",
+)
+def billing_model(
+    context: dg.AssetExecutionContext,
+    settings: SettingsResource,
+    warehouse: WarehouseResource,
+    audit_run: AuditRun,
+) -> Iterator[Any]:
+    """Expected against billed, the bridge between them, the findings and the marts."""
+    yield from _build(context, settings, warehouse, audit_run)

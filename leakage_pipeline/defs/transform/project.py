@@ -1,0 +1,56 @@
+"""Where the dbt project is, and its manifest, parsed again whenever a file of it changed.
+
+Parsing needs neither a database nor a secret, so loading the definitions stays possible with an
+empty environment.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from dagster_dbt import DbtProject
+
+PROJECT_DIR = Path(__file__).resolve().parents[3] / "dbt_project"
+_SOURCES = ("*.sql", "*.yml", "*.csv", "*.md")
+
+
+def _is_stale(manifest: Path) -> bool:
+    """Whether any file that dbt reads is newer than the manifest."""
+    if not manifest.exists():
+        return True
+    made_at = manifest.stat().st_mtime
+    return any(
+        path.stat().st_mtime > made_at
+        for pattern in _SOURCES
+        for path in PROJECT_DIR.rglob(pattern)
+        if "target" not in path.relative_to(PROJECT_DIR).parts
+    )
+
+
+def _parse() -> None:
+    """Write the manifest; two commands that start together both write the same file."""
+    completed = subprocess.run(  # noqa: S603 - our own interpreter and arguments
+        [
+            *(sys.executable, "-m", "dbt.cli.main", "parse", "--quiet"),
+            *("--project-dir", os.fspath(PROJECT_DIR), "--profiles-dir", os.fspath(PROJECT_DIR)),
+        ],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if completed.returncode != 0:
+        message = f"dbt cannot parse {PROJECT_DIR}:\n{completed.stdout}{completed.stderr}"
+        raise RuntimeError(message)
+
+
+def load_project() -> DbtProject:
+    """The dbt project with an up-to-date manifest.
+
+    Raises:
+        RuntimeError: dbt finds a mistake in the project; its own words are in the message.
+    """
+    project = DbtProject(project_dir=PROJECT_DIR, profiles_dir=PROJECT_DIR)
+    if _is_stale(project.manifest_path):
+        _parse()
+    return project

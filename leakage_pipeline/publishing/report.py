@@ -1,0 +1,180 @@
+"""The weekly recovery report: one self-contained HTML file and the findings behind it as CSV.
+
+Reads marts and `ops`; dated by `as_of`, so that the same inputs give the same bytes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
+
+from leakage_pipeline.classification.finding_types import RISK
+from leakage_pipeline.classification.findings import read_findings, read_incidents
+from leakage_pipeline.classification.wording import day, instant
+from leakage_pipeline.publishing import (
+    charts,
+    report_parts,
+    report_queries,
+    report_summary,
+    report_view,
+)
+from leakage_pipeline.publishing.csv_export import write_findings_csv
+from leakage_pipeline.publishing.files import reports_folder, write_text
+from leakage_pipeline.publishing.leaks import group_leaks
+from leakage_pipeline.publishing.report_notes import data_notes
+from leakage_pipeline.publishing.report_queries import BridgeTotal
+from leakage_pipeline.publishing.review_state import dismissed_ids
+from leakage_pipeline.publishing.week import ReportWeek, report_week
+from leakage_pipeline.settings import Settings
+
+TEMPLATE = "weekly_recovery.html.j2"
+_INCIDENTS = 12
+
+
+@dataclass(frozen=True)
+class ReportFiles:
+    """The written report, and its main figures for metadata and logs."""
+
+    html: Path
+    csv: Path
+    week: str
+    summary: dict[str, Any]
+
+
+def build_report(
+    conn: Connection,
+    settings: Settings,
+    as_of: datetime,
+    week: str | None = None,
+    out_dir: Path | None = None,
+    *,
+    failed_checks: Sequence[str] = (),
+) -> ReportFiles:
+    """Write the report of one ISO week.
+
+    Args:
+        conn: Warehouse connection, read only.
+        settings: Company, reporting currency, home folder, the mode of the Stripe key.
+        as_of: The report's instant; nothing in it is dated by the clock.
+        week: ISO week such as `2026-W47`; default the week that `as_of` lies in.
+        out_dir: Folder to write to; default `reports` in the home folder.
+        failed_checks: Checks that failed, in plain words; they stand in the data notes.
+
+    Returns:
+        The paths of the two files and the main figures.
+
+    Raises:
+        ConfigurationError: `week` is no ISO week, or lies after `as_of`.
+    """
+    chosen = report_week(as_of, week)
+    context, summary = _context(conn, settings, as_of, chosen, failed_checks)
+    folder = reports_folder(settings.home, out_dir)
+    stem = f"weekly_recovery_{chosen.label}"
+    html = write_text(folder / f"{stem}.html", _render(context))
+    csv = folder / f"{stem}.csv"
+    summary["rows_in_csv"] = write_findings_csv(conn, csv)
+    return ReportFiles(html=html, csv=csv, week=chosen.label, summary=summary)
+
+
+def _render(context: Mapping[str, Any]) -> str:
+    environment = Environment(
+        loader=PackageLoader("leakage_pipeline.publishing"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(TEMPLATE).render(context)
+
+
+def _context(
+    conn: Connection,
+    settings: Settings,
+    as_of: datetime,
+    week: ReportWeek,
+    failed_checks: Sequence[str],
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    dismissed = dismissed_ids(conn)
+    findings = read_findings(conn)
+    leaks = group_leaks((f for f in findings if f.detection_id not in dismissed), as_of)
+    until = min(week.end, as_of)
+    incidents = report_view.incident_rows(read_incidents(conn), _INCIDENTS)
+    coverage = report_queries.coverage(conn)
+    content = report_summary.SummaryInput(
+        week=week,
+        reporting_currency=settings.reporting_currency,
+        leaks=leaks,
+        bridge=_ordered(
+            report_queries.bridge(conn, week.window_start, until), settings.reporting_currency
+        ),
+        recovered=report_queries.recovered(conn, week.start, week.end),
+        resolved=report_queries.resolved_count(conn, week.start, week.end),
+        incidents=incidents,
+        examines_risk=report_view.examines(coverage, RISK),
+    )
+    first = settings.reporting_currency
+    context = {
+        "company": settings.company,
+        "week": week.label,
+        "week_days": f"{day(week.start)} to {day(week.end - timedelta(days=1))}",
+        "as_of": instant(as_of),
+        "window_since": day(week.window_start),
+        "all_clear": report_summary.is_all_clear(content),
+        "sentences": report_summary.sentences(content),
+        "tiles": report_summary.tiles(content),
+        "bridges": [
+            report_parts.bridge_part(total, is_main=number == 0)
+            for number, total in enumerate(content.bridge)
+        ],
+        "sections": report_parts.sections(leaks, first),
+        "reporting_currency": first.upper(),
+        "incidents": incidents,
+        "trends": report_parts.trends(leaks, week, first),
+        "cards": report_parts.cards(conn, settings, leaks),
+        "exceptions": report_view.exception_rows(report_queries.approved_exceptions(conn)),
+        "recoveries": report_view.recovery_rows(report_queries.recoveries(conn, week.end)),
+        "coverage": report_view.coverage_rows(coverage),
+        "notes": data_notes(conn, as_of, week, failed_checks, len(dismissed)),
+        "palette": charts,
+    }
+    return context, _figures(content)
+
+
+def _ordered(bridge: Sequence[BridgeTotal], first_currency: str) -> list[BridgeTotal]:
+    return sorted(bridge, key=lambda total: (total.currency != first_currency, total.currency))
+
+
+def _figures(content: report_summary.SummaryInput) -> dict[str, Any]:
+    """Return the main figures as plain values: sums per direction, basis and currency."""
+    return {
+        "all_clear": report_summary.is_all_clear(content),
+        "leaks": len(content.leaks),
+        "new_this_week": len(report_summary.new_this_week(content)),
+        "totals": [
+            {
+                "direction": total.direction,
+                "basis": total.basis,
+                "currency": total.currency,
+                "findings": total.leaks,
+                "customers": total.customers,
+                "closed_amount": total.closed_amount,
+                "open_amount": total.open_amount,
+                "monthly_amount": total.monthly_amount,
+            }
+            for total in content.totals
+        ],
+        "bridge": {
+            total.currency: {
+                "expected": total.expected,
+                "billed": total.billed,
+                "difference": total.difference,
+            }
+            for total in content.bridge
+        },
+        "recovered": {row["currency"]: row["amount"] for row in content.recovered},
+    }

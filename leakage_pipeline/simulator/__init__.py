@@ -1,0 +1,4 @@
+"""A simulated SaaS company: its Stripe account, its usage logs, its known leaks.
+
+Nothing here is used by an audit of a real company; `leakage demo` and the tests are its callers.
+"""

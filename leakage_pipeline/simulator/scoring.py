@@ -1,0 +1,169 @@
+"""How an audit's findings compare with the known leaks: precision, recall, amount error per type.
+
+Findings and labels are matched on customer, subscription, type, meter and period start. Types that
+have no labels and are none of the nine planted ones are listed apart, not judged.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from io import StringIO
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from leakage_pipeline.simulator.ground_truth import RULES
+
+Row = Mapping[str, Any]
+Key = tuple[str, str | None, str, str | None, datetime]
+
+PLANTED_TYPES = tuple(RULES)
+TABLE_WIDTH = 110
+
+
+@dataclass
+class TypeScore:
+    """The result for one finding type; `amount_error` adds up absolute errors of true positives.
+
+    It adds currency units of whatever currency, so only 0 has a meaning of its own.
+    """
+
+    leakage_type: str
+    expected: int = 0
+    found: int = 0
+    true_positives: int = 0
+    amount_error: Decimal = Decimal(0)
+
+    @property
+    def false_positives(self) -> int:
+        """Findings that no label expects."""
+        return self.found - self.true_positives
+
+    @property
+    def false_negatives(self) -> int:
+        """Labels that no finding meets."""
+        return self.expected - self.true_positives
+
+    @property
+    def precision(self) -> float:
+        """Share of the findings that are right; 1 when there are none."""
+        return self.true_positives / self.found if self.found else 1.0
+
+    @property
+    def recall(self) -> float:
+        """Share of the labels that were found; 1 when there are none."""
+        return self.true_positives / self.expected if self.expected else 1.0
+
+
+@dataclass
+class Score:
+    """All types, and the rows to look at when something is wrong."""
+
+    types: dict[str, TypeScore]
+    unlabelled: dict[str, int] = field(default_factory=dict)
+    missed: list[Row] = field(default_factory=list)
+    unexpected: list[Row] = field(default_factory=list)
+    wrong_amounts: list[tuple[Row, Row]] = field(default_factory=list)
+    """Label and finding whose amounts differ."""
+
+    @property
+    def is_perfect(self) -> bool:
+        """Whether everything was found, nothing else, and every amount is right."""
+        return not (self.missed or self.unexpected or self.wrong_amounts)
+
+
+def score(detections: Iterable[Row], ground_truth: Row) -> Score:
+    """Compare findings with the content of ground_truth.json.
+
+    `detections` are rows of marts.fct_leakage_detections (`leakage_amount` in currency units,
+    `period_start` a datetime or ISO 8601); the meter is the key `meter`, else `evidence.meter`.
+    A second finding with the same key is a false positive.
+    """
+    labels = {_key(row): row for row in ground_truth["labels"]}
+    judged = {*PLANTED_TYPES, *(row["leakage_type"] for row in labels.values())}
+    result = Score({name: TypeScore(name) for name in (*PLANTED_TYPES, *sorted(judged))})
+    for label in labels.values():
+        result.types[label["leakage_type"]].expected += 1
+    unlabelled: Counter[str] = Counter()
+    met: set[Key] = set()
+    for finding in detections:
+        if finding["leakage_type"] not in judged:
+            unlabelled[finding["leakage_type"]] += 1
+            continue
+        key = _key(finding)
+        known = labels.get(key) if key not in met else None
+        met.add(key)
+        _judge(result, finding, known)
+    result.missed = [label for key, label in labels.items() if key not in met]
+    result.unlabelled = dict(sorted(unlabelled.items()))
+    return result
+
+
+def _judge(result: Score, finding: Row, label: Row | None) -> None:
+    kind = result.types[finding["leakage_type"]]
+    kind.found += 1
+    if label is None:
+        result.unexpected.append(finding)
+        return
+    kind.true_positives += 1
+    stated = finding["leakage_amount"]
+    found = Decimal(0) if stated is None else Decimal(str(stated))
+    error = abs(found - Decimal(label["amount"]))
+    if error or stated is None:
+        kind.amount_error += error
+        result.wrong_amounts.append((label, finding))
+
+
+def _key(row: Row) -> Key:
+    return (
+        *(row["customer_id"], row["subscription_id"], row["leakage_type"]),
+        *(_meter(row), _instant(row["period_start"])),
+    )
+
+
+def _meter(row: Row) -> str | None:
+    meter = row.get("meter")
+    evidence = row.get("evidence")
+    if meter is None and evidence is not None:
+        content = json.loads(evidence) if isinstance(evidence, str) else evidence
+        meter = content.get("meter")
+    return meter or None
+
+
+def _instant(value: datetime | str) -> datetime:
+    instant = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
+
+
+def score_table(result: Score) -> Table:
+    """The score as a table, one row per type."""
+    table = Table(title="Findings against the known leaks")
+    table.add_column("type")
+    for name in ("expected", "found", "right", "wrong", "missed"):
+        table.add_column(name, justify="right")
+    for name in ("precision", "recall", "amount error"):
+        table.add_column(name, justify="right")
+    for kind in result.types.values():
+        table.add_row(
+            kind.leakage_type,
+            *(str(kind.expected), str(kind.found), str(kind.true_positives)),
+            *(str(kind.false_positives), str(kind.false_negatives)),
+            *(f"{kind.precision:.2f}", f"{kind.recall:.2f}", format(kind.amount_error, "f")),
+        )
+    return table
+
+
+def score_text(result: Score) -> str:
+    """The table as plain text, with the types that are not judged below it."""
+    console = Console(file=StringIO(), width=TABLE_WIDTH, color_system=None)
+    with console.capture() as capture:
+        console.print(score_table(result))
+    text = capture.get()
+    if result.unlabelled:
+        counts = ", ".join(f"{name} {number}" for name, number in result.unlabelled.items())
+        text += f"Not judged (no labels): {counts}\n"
+    return text

@@ -1,0 +1,59 @@
+"""Small functions that take one value out of a JSON object: the parts of the maps in `flatten*.py`.
+
+They tolerate what is absent and raise on what has the wrong shape.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from leakage_pipeline.failures import PermanentFailure
+from leakage_pipeline.stripe_billing.values import Json, at, reference
+
+Getter = Callable[[Json], Any]
+
+
+def path(*keys: str) -> Getter:
+    """A getter that walks down keys; anything absent on the way gives None."""
+    if len(keys) == 1:
+        key = keys[0]
+        return lambda item: item.get(key)
+    return lambda item: at(item, *keys)
+
+
+def ref(*keys: str) -> Getter:
+    """A getter for a reference that may be an id or an expanded object."""
+    return lambda item: reference(at(item, *keys))
+
+
+def first(*getters: Getter) -> Getter:
+    """A getter that takes the first of several that is not null."""
+
+    def get(item: Json) -> object:
+        for getter in getters:
+            value = getter(item)
+            if value is not None:
+                return value
+        return None
+
+    return get
+
+
+def declared(*classes: type) -> frozenset[str]:
+    """The keys that the SDK declares for an object."""
+    return frozenset(name for cls in classes for name in cls.__annotations__)
+
+
+def elements(owner: Json, name: str) -> list[Json]:
+    """The elements of an embedded list; a missing list has none.
+
+    Raises:
+        PermanentFailure: it is no list of objects.
+    """
+    found = owner.get(name)
+    data = found.get("data") if isinstance(found, dict) else found
+    if data is None:
+        return []
+    if not isinstance(data, list) or not all(isinstance(element, dict) for element in data):
+        message = f"Stripe {owner.get('object')} {owner.get('id')}: {name} is no list of objects"
+        raise PermanentFailure(message)
+    return data

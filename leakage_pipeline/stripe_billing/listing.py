@@ -1,0 +1,196 @@
+"""Reads whole lists, several spans of creation time at once, with embedded lists completed.
+
+A list can only be paged one page after the other, which leaves the network idle. So a thread that
+has nothing to do takes over the older part of the span that another thread is paging through.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+from leakage_pipeline.stripe_billing.client import Page, StripeReader
+from leakage_pipeline.stripe_billing.concurrency import gather
+from leakage_pipeline.stripe_billing.errors import RequestRefused
+from leakage_pipeline.stripe_billing.objects import OBJECTS, EmbeddedList, Params, StripeObject
+from leakage_pipeline.stripe_billing.values import Json
+
+# A split costs up to one half-filled page more, so each part should hold at least this many pages.
+_PAGES_WORTH_A_SPLIT = 2
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Objects created in ``[since, until]``, both ends inside, of one variant of the list."""
+
+    since: int
+    until: int
+    params: Params
+
+
+class _Board:
+    """The spans that wait for a thread, and who is busy or idle."""
+
+    def __init__(self, spans: Iterable[_Span], floor: int) -> None:
+        self._waiting = list(spans)
+        self._floor = floor
+        self._busy = 0
+        self._idle = 0
+        self._changed = threading.Condition()
+
+    def take(self) -> _Span | None:
+        """Wait for a span; None when no thread can produce one any more."""
+        with self._changed:
+            self._idle += 1
+            self._changed.wait_for(lambda: self._waiting or not self._busy)
+            self._idle -= 1
+            if not self._waiting:
+                return None
+            self._busy += 1
+            return self._waiting.pop()
+
+    def give_back(self) -> None:
+        """Say that a span taken is finished, or given up."""
+        with self._changed:
+            self._busy -= 1
+            self._changed.notify_all()
+
+    def split(self, span: _Span, newest: int, oldest: int) -> _Span:
+        """Hand older parts of a span to idle threads.
+
+        Args:
+            span: What this thread pages through.
+            newest: Creation time of the first object on the page just read.
+            oldest: Creation time of the last one: all before it is still to come.
+
+        Returns:
+            What remains for this thread.
+        """
+        low = max(span.since, self._floor)
+        pages_left = (oldest - low) / max(newest - oldest, 1)
+        with self._changed:
+            hands = self._idle - len(self._waiting)
+            parts = min(hands + 1, int(pages_left / _PAGES_WORTH_A_SPLIT))
+            if parts <= 1:
+                return span
+            width = (oldest - low) // parts
+            bounds = [span.since, *(low + width * number for number in range(1, parts))]
+            for start, end in pairwise(bounds):
+                self._waiting.append(_Span(start, end - 1, span.params))
+            self._changed.notify_all()
+        return _Span(bounds[-1], span.until, span.params)
+
+
+class _ListReader:
+    """One list of one account up to one instant."""
+
+    def __init__(self, reader: StripeReader, target: StripeObject, as_of: datetime, floor: int):
+        self._reader = reader
+        self._target = target
+        until = int(as_of.timestamp())
+        spans = [_Span(0, until, params) for params in target.variants]
+        self._board = _Board(spans, floor)
+        self._filtered = target.created_key is not None
+
+    def pages(self) -> Iterator[list[Json]]:
+        """Yield pages until no span is left; several threads run this at once."""
+        while (span := self._board.take()) is not None:
+            try:
+                yield from self._span_pages(span)
+            finally:
+                self._board.give_back()
+
+    def _span_pages(self, span: _Span) -> Iterator[list[Json]]:
+        cursor: str | None = None
+        previous: int | None = None
+        while True:
+            page = self._page(span, cursor)
+            times = self._times(page)
+            yield self._inside(page, times, span)
+            cursor = page.cursor_after(cursor, self._target.path)
+            if cursor is None:
+                return
+            # Splitting relies on "newest first"; a server that does otherwise is read in one go.
+            if times and _descending(times, previous):
+                previous = times[-1]
+                if previous < span.since:
+                    return  # only a server that ignores the filter gets here
+                span = self._board.split(span, times[0], previous)
+
+    def _page(self, span: _Span, cursor: str | None) -> Page:
+        if not self._filtered:
+            return self._reader.page(self._target, span.params, cursor)
+        bounds = {"gte": span.since} if span.since else {}
+        query = {**span.params, "created": {**bounds, "lte": span.until}}
+        try:
+            return self._reader.page(self._target, query, cursor)
+        except RequestRefused as error:
+            if not error.is_about("created"):
+                raise
+            # A server without the filter: `_inside` does its work, only slower.
+            self._filtered = False
+            return self._reader.page(self._target, span.params, cursor)
+
+    def _times(self, page: Page) -> list[int]:
+        key = self._target.created_key
+        if key is None:
+            return []
+        times = [item.get(key) for item in page.objects]
+        return [time for time in times if type(time) is int]
+
+    def _inside(self, page: Page, times: Sequence[int], span: _Span) -> list[Json]:
+        objects = page.objects
+        if times and not (span.since <= min(times) and max(times) <= span.until):
+            key = self._target.created_key or ""
+            objects = [item for item in objects if _within(item.get(key), span)]
+        for item in objects:
+            for embedded in self._target.embedded:
+                self._complete(item, embedded)
+        return objects
+
+    def _complete(self, item: Json, embedded: EmbeddedList) -> None:
+        inline = item.get(embedded.key)
+        if isinstance(inline, dict) and not inline.get("has_more"):
+            return
+        # From its start: what the inline page holds need not be what the full list begins with.
+        whole = self._reader.elements(self._target, str(item.get("id")), embedded)
+        item[embedded.key] = {"object": "list", "data": whole, "has_more": False}
+
+
+def read_list(
+    reader: StripeReader, object_name: str, as_of: datetime, floor: datetime | None = None
+) -> Iterator[list[Json]]:
+    """Read every object of a kind that was created up to `as_of`.
+
+    Args:
+        reader: Access to the account.
+        object_name: A key of `OBJECTS`.
+        as_of: Objects created later are left out.
+        floor: Hardly anything is older than this: where to begin dividing the work. Nothing is lost
+            when it is wrong.
+
+    Yields:
+        Pages of whole objects (embedded lists complete), in no particular order. No object occurs
+        twice.
+
+    Raises:
+        PermanentFailure: refused; see `errors.py` for the kinds.
+        TransientFailure: still failing after all attempts.
+    """
+    target = OBJECTS[object_name]
+    whole = _ListReader(reader, target, as_of, int(floor.timestamp()) if floor else 0)
+    seen: set[str] = set()
+    for objects in gather([whole.pages] * reader.workers, reader.workers):
+        fresh = [item for item in objects if item.get("id") not in seen]
+        seen.update(str(item.get("id")) for item in fresh)
+        yield fresh
+
+
+def _within(time: object, span: _Span) -> bool:
+    return type(time) is not int or span.since <= time <= span.until
+
+
+def _descending(times: Sequence[int], previous: int | None) -> bool:
+    start = times[0] if previous is None else previous
+    return all(newer >= older for newer, older in pairwise([start, *times]))

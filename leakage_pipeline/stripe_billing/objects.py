@@ -1,0 +1,162 @@
+"""Which Stripe objects are read: endpoint, parameters, expands, and the permission a key needs.
+
+Every trap of a list call is settled here (canceled subscriptions, inactive prices, hidden tiers);
+how the JSON becomes rows is settled in `flatten*.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+# Sent with every call and stored with every row; the version that the pinned SDK was made from.
+STRIPE_VERSION = "2026-10-28.endive"
+
+Scalar = str | int | bool
+Params = Mapping[str, Scalar]
+Expands = tuple[tuple[str, ...], ...]
+_NONE: Params = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class EmbeddedList:
+    """A list inside an object, of which Stripe sends one page only.
+
+    Attributes:
+        key: Where it stands in the object.
+        path: Endpoint of the full list; ``{id}`` is the owner's id.
+        owner_param: Query parameter that takes the owner's id, when the path does not.
+        expands: What to expand in its elements, see `StripeObject`.
+    """
+
+    key: str
+    path: str
+    owner_param: str | None = None
+    expands: Expands = ((),)
+
+
+@dataclass(frozen=True)
+class StripeObject:
+    """One kind of object that can be listed.
+
+    Attributes:
+        name: Our name, also the key of `raw_stripe.sync_status`.
+        path: Endpoint of the list; the endpoint of one object is ``path/id``.
+        permission: What a restricted key must be allowed to read, as dashboard and API name it.
+        core: Without it the audit would be wrong, so a refusal ends the run; any other object
+            becomes a gap in coverage.
+        params: Sent with every list call.
+        variants: The list is asked once for each; together they are the whole.
+        expands: What to expand, the best choice first; a later one is for servers that refuse it.
+            Relative to the object; at most 4 levels with the ``data.`` that a list adds.
+        created_key: Key of the creation time; None where the list has no ``created`` filter.
+        embedded: Lists inside the object that must be completed.
+    """
+
+    name: str
+    path: str
+    permission: str
+    core: bool = False
+    params: Params = field(default_factory=dict)
+    variants: tuple[Params, ...] = (_NONE,)
+    expands: Expands = ((),)
+    created_key: str | None = "created"
+    embedded: tuple[EmbeddedList, ...] = ()
+
+
+_DISCOUNTS_OF_ELEMENTS: Expands = (("discounts.source.coupon",), ("discounts",), ())
+
+_ALL = (
+    StripeObject(
+        name="customers",
+        path="/v1/customers",
+        permission="Customers (rak_customer_read)",
+        core=True,
+        expands=(("discount.source.coupon",), ()),
+    ),
+    StripeObject(
+        name="products",
+        path="/v1/products",
+        permission="Products (rak_product_read)",
+        core=True,
+    ),
+    StripeObject(
+        # Tiers and currency options are left out unless asked for: without them a tiered price
+        # looks like a price of nothing. The list shows active prices alone unless told otherwise,
+        # and never those made inline (`price_data`): references.py retrieves them.
+        name="prices",
+        path="/v1/prices",
+        permission="Prices (rak_plan_read)",
+        core=True,
+        variants=(MappingProxyType({"active": True}), MappingProxyType({"active": False})),
+        expands=(("tiers", "currency_options"), ()),
+    ),
+    StripeObject(
+        # Canceled ones are left out by default. `items.data.price.tiers` would be too deep, and so
+        # would the coupons of item discounts. A coupon that was deleted is shown nowhere but here.
+        name="subscriptions",
+        path="/v1/subscriptions",
+        permission="Subscriptions (rak_subscription_read)",
+        core=True,
+        params=MappingProxyType({"status": "all"}),
+        expands=(
+            ("discounts.source.coupon", "items.data.discounts"),
+            ("discounts", "items.data.discounts"),
+            (),
+        ),
+        embedded=(
+            EmbeddedList("items", "/v1/subscription_items", "subscription", _DISCOUNTS_OF_ELEMENTS),
+        ),
+    ),
+    StripeObject(
+        name="invoices",
+        path="/v1/invoices",
+        permission="Invoices (rak_invoice_read)",
+        core=True,
+        expands=(
+            ("discounts.source.coupon", "lines.data.discounts"),
+            ("discounts", "lines.data.discounts"),
+            (),
+        ),
+        embedded=(
+            EmbeddedList("lines", "/v1/invoices/{id}/lines", expands=_DISCOUNTS_OF_ELEMENTS),
+        ),
+    ),
+    StripeObject(
+        # Only to find the subscription item of a proration line: its parent names the invoice item.
+        name="invoice_items",
+        path="/v1/invoiceitems",
+        permission="Invoices (rak_invoice_read)",
+        created_key="date",
+    ),
+    StripeObject(
+        name="credit_notes",
+        path="/v1/credit_notes",
+        permission="Credit notes (rak_credit_note_read)",
+        embedded=(EmbeddedList("lines", "/v1/credit_notes/{id}/lines"),),
+    ),
+    StripeObject(
+        name="coupons",
+        path="/v1/coupons",
+        permission="Coupons (rak_coupon_read)",
+    ),
+    StripeObject(
+        # Both states: an inactive meter still explains past invoices. The list has no other filter.
+        name="meters",
+        path="/v1/billing/meters",
+        permission="Billing meters (rak_billing_meter_read)",
+        variants=(
+            MappingProxyType({"status": "active"}),
+            MappingProxyType({"status": "inactive"}),
+        ),
+        created_key=None,
+    ),
+    StripeObject(
+        # No list of its own: asked per meter, customer and span, see summaries.py.
+        name="meter_event_summaries",
+        path="/v1/billing/meters/{id}/event_summaries",
+        permission="Billing meters (rak_billing_meter_read)",
+        created_key=None,
+    ),
+)
+
+OBJECTS: Mapping[str, StripeObject] = MappingProxyType({item.name: item for item in _ALL})

@@ -1,0 +1,205 @@
+"""Turns columns as found, of text or of any type, into the exact values of an event, in DuckDB.
+
+Every column that a source may have is called `raw_<our name>` here; what comes out is called as
+`EVENT_COLUMNS` says. Nothing raises on a bad value: it becomes null, and `reason` says why.
+"""
+
+from collections.abc import Mapping
+
+import duckdb
+from duckdb import (
+    CaseExpression,
+    ColumnExpression,
+    ConstantExpression,
+    Expression,
+    SQLExpression,
+)
+from duckdb.sqltypes import DuckDBPyType
+
+from leakage_pipeline.settings import USAGE_COLUMNS
+from leakage_pipeline.usage_logs.meaning import (
+    DAY_US,
+    EARLIEST_US,
+    MILLISECONDS_FROM,
+    SCALE,
+    VALUE_LIMIT,
+    Reason,
+)
+
+# A row that is none: it is neither counted nor rejected.
+BLANK_LINE = "blank line"
+EVENT_COLUMNS = (
+    "event_id",
+    "customer_ref",
+    "meter",
+    "source",
+    "value",
+    "occurred_us",
+    "received_us",
+)
+# The engine's own variables: constants of the meaning, set once per connection.
+_VARIABLES = {
+    "day_us": DAY_US,
+    "earliest_us": EARLIEST_US,
+    "value_limit": VALUE_LIMIT,
+    "milliseconds_from": MILLISECONDS_FROM,
+    # A thousandfold of what milliseconds can sensibly be: year 5138.
+    "milliseconds_until": MILLISECONDS_FROM * 1000,
+}
+_INTEGERS = ("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger")
+_WIDE_INTEGERS = ("ubigint", "hugeint", "uhugeint")
+_FLOATS = ("float", "double")
+_VALUE_FAMILIES = {
+    **dict.fromkeys(_INTEGERS, "integer"),
+    **dict.fromkeys(_WIDE_INTEGERS, "number"),
+    **dict.fromkeys(_FLOATS, "float"),
+}
+_INSTANT_FAMILIES = {
+    **dict.fromkeys((*_INTEGERS, *_WIDE_INTEGERS, *_FLOATS, "decimal"), "number"),
+    **dict.fromkeys(("timestamp", "timestamp_s", "timestamp_ms", "date"), "naive"),
+    "timestamp with time zone": "aware",
+    "timestamp_ns": "nanoseconds",
+}
+# Decimals that DuckDB keeps in 64 bits stay as they are: they add up faster.
+_SHORT_DECIMAL = 18
+
+_VALUE = {
+    "text": """
+        case when raw_value is null or trim(cast(raw_value as varchar)) = '' then 1
+        when contains(cast(raw_value as varchar), '_') then null
+        else try_cast(cast(raw_value as varchar) as decimal(38, 12)) end
+    """,
+    "integer": "coalesce(cast(raw_value as bigint), 1)",
+    "short_decimal": "coalesce(raw_value, 1)",
+    "number": "coalesce(try_cast(raw_value as decimal(38, 12)), if(raw_value is null, 1, null))",
+    # A double's shortest text is what was written; its binary expansion is not.
+    "float": """
+        case when raw_value is null then 1
+        when abs(raw_value) < 9e15 and raw_value = trunc(raw_value)
+        then cast(cast(raw_value as bigint) as decimal(38, 12))
+        else try_cast(cast(raw_value as varchar) as decimal(38, 12)) end
+    """,
+}
+
+# `instant` stands for the column's name.
+_INSTANT = {
+    "text": """
+        coalesce(
+            epoch_us(try_cast(cast(instant as varchar) as timestamptz)),
+            us_of_number(try_cast(cast(instant as varchar) as double)),
+            epoch_us(try_cast(regexp_replace(
+                cast(instant as varchar),
+                '^(\\d{4})(\\d{2})(\\d{2})T(\\d{2})(\\d{2})(\\d{2})',
+                '\\1-\\2-\\3T\\4:\\5:\\6'
+            ) as timestamptz))
+        )
+    """,
+    # A double holds microseconds since 1970 without a gap until the year 2255.
+    "number": "us_of_number(cast(instant as double))",
+    "naive": "epoch_us(cast(instant as timestamp))",
+    "aware": "epoch_us(instant)",
+    # Cut off, as text with nanoseconds is; rounding could carry an event over a boundary.
+    "nanoseconds": "epoch_ns(instant) // 1000",
+}
+_MACROS = (
+    """
+    create or replace temp macro us_of_number(number) as
+    case when abs(number) < getvariable('milliseconds_from')
+    then cast(round(number * 1000000) as bigint)
+    when abs(number) < getvariable('milliseconds_until')
+    then cast(round(number * 1000) as bigint) end
+    """,
+    # A nested object may hold the same key: only what equals the parsed number is that number.
+    """
+    create or replace temp macro exact_number(parsed, written) as
+    case when length(parsed) >= 16 and try_cast(written as double) = try_cast(parsed as double)
+    then written else parsed end
+    """,
+)
+
+_REASON = f"""
+    case when malformed is null then '{BLANK_LINE}'
+    when malformed then '{Reason.MALFORMED}'
+    when event_id is null or trim(event_id) = '' then '{Reason.NO_EVENT_ID}'
+    when customer_ref is null or trim(customer_ref) = '' then '{Reason.NO_CUSTOMER}'
+    when meter is null or trim(meter) = '' then '{Reason.NO_METER}'
+    when value is null or abs(value) >= getvariable('value_limit') then '{Reason.BAD_VALUE}'
+    when value < 0 then '{Reason.NEGATIVE_VALUE}'
+    when occurred_us is null or occurred_us < getvariable('earliest_us')
+    then '{Reason.BAD_INSTANT}'
+    when occurred_us > getvariable('as_of_us') then '{Reason.IN_FUTURE}'
+    when received_us > getvariable('as_of_us') then '{Reason.NOT_YET_RECEIVED}' end
+"""
+
+
+def prepare(connection: duckdb.DuckDBPyConnection, as_of_us: int) -> None:
+    """Make the constants of the meaning and the audit's instant known to the connection."""
+    for name, number in {**_VARIABLES, "as_of_us": as_of_us}.items():
+        connection.execute(f"set variable {name} = {number:d}")
+    for macro in _MACROS:
+        connection.execute(macro)
+
+
+def parse(
+    raw: duckdb.DuckDBPyRelation, payload: Expression | None = None
+) -> duckdb.DuckDBPyRelation:
+    """Give every row its exact values and, when it cannot be counted, the reason.
+
+    Args:
+        raw: Columns `raw_event_id` to `raw_received_at` of any type, `malformed` (boolean; null
+            for a blank line), and `file` and `position`, which pass through.
+        payload: The row as found, as JSON text, over the columns of `raw`; default our columns.
+
+    Returns:
+        event_id, customer_ref, meter, source (text), value (an exact number), occurred_us and
+        received_us (epoch microseconds), reason (null: the event counts), file, position, payload
+        (of rows with a reason alone).
+    """
+    types = dict(zip(raw.columns, raw.types, strict=True))
+    typed = raw.select(
+        "*",
+        ColumnExpression("raw_event_id").cast("varchar").alias("event_id"),
+        ColumnExpression("raw_customer_id").cast("varchar").alias("customer_ref"),
+        ColumnExpression("raw_meter").cast("varchar").alias("meter"),
+        SQLExpression("coalesce(cast(raw_source as varchar), '')").alias("source"),
+        _value(types["raw_value"]).alias("value"),
+        _instant("raw_occurred_at", types["raw_occurred_at"]).alias("occurred_us"),
+        _instant("raw_received_at", types["raw_received_at"]).alias("received_us"),
+    )
+    reasoned = typed.select("*", SQLExpression(_REASON).alias("reason"))
+    kept = CaseExpression(
+        ColumnExpression("reason").isnotnull(), payload if payload is not None else _row_as_json()
+    )
+    return reasoned.select(
+        *(ColumnExpression(name) for name in (*EVENT_COLUMNS, "reason", "file", "position")),
+        kept.alias("payload"),
+    )
+
+
+def raw_columns(found: Mapping[str, Expression]) -> list[Expression]:
+    """Name a source's columns `raw_<ours>`, absent ones null.
+
+    Args:
+        found: Our name to where the column is.
+    """
+    absent = ConstantExpression(None).cast("varchar")
+    return [found.get(name, absent).alias(f"raw_{name}") for name in USAGE_COLUMNS]
+
+
+def _row_as_json() -> Expression:
+    fields = ", ".join(f"{name} := raw_{name}" for name in USAGE_COLUMNS)
+    return SQLExpression(f"cast(to_json(struct_pack({fields})) as varchar)")
+
+
+def _value(kind: DuckDBPyType) -> Expression:
+    name = str(kind.id)
+    if name == "decimal":
+        precision, scale = (int(str(size)) for _, size in kind.children)
+        exact = precision <= _SHORT_DECIMAL and scale <= SCALE
+        return SQLExpression(_VALUE["short_decimal" if exact else "number"])
+    return SQLExpression(_VALUE[_VALUE_FAMILIES.get(name, "text")])
+
+
+def _instant(column: str, kind: DuckDBPyType) -> Expression:
+    family = _INSTANT_FAMILIES.get(str(kind.id), "text")
+    return SQLExpression(_INSTANT[family].replace("instant", column))

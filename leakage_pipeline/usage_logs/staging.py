@@ -1,0 +1,254 @@
+"""Makes every usage source readable as one DuckDB view of parsed events.
+
+Parquet stays in its files and is scanned as often as needed, by column. Text (CSV, JSON lines, rows
+streamed from a database) is parsed once into a table on disk, since parsing is what costs there.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import duckdb
+import pyarrow as pa
+from duckdb import (
+    CaseExpression,
+    ColumnExpression,
+    ConstantExpression,
+    Expression,
+    FunctionExpression,
+    SQLExpression,
+)
+
+from leakage_pipeline.inputs import columns, delimited, files
+from leakage_pipeline.settings import USAGE_COLUMNS, FileUsageSource, SqlUsageSource
+from leakage_pipeline.usage_logs import parsing
+from leakage_pipeline.usage_logs.meaning import SAMPLES
+
+REQUIRED = ("event_id", "customer_id", "meter", "occurred_at")
+_FORMATS = ("parquet", "csv", "jsonl")
+_NO_POSITION = SQLExpression("cast(null as bigint)").alias("position")
+_NO_ROWS = pa.schema([(name, pa.string()) for name in USAGE_COLUMNS]).empty_table()
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some events of one source in one form, as a view.
+
+    Attributes:
+        source: The source's name.
+        order: The source's place in the configuration.
+        form: parquet, csv, jsonl or sql.
+        malformed_count: Records that are no event at all; they are not in the view.
+        malformed: The first of them.
+    """
+
+    source: str
+    order: int
+    form: str
+    malformed_count: int = 0
+    malformed: tuple[delimited.Malformed, ...] = ()
+
+    @property
+    def view(self) -> str:
+        """The view's name; its columns are those of `parsing.parse`."""
+        return f"events_{self.order}_{self.form}"
+
+    @property
+    def table(self) -> str:
+        """Where parsed text is kept."""
+        return f"{self.view}_parsed"
+
+
+def stage_files(
+    connection: duckdb.DuckDBPyConnection,
+    source: FileUsageSource,
+    order: int,
+    pattern: str,
+    where: str,
+) -> list[Part]:
+    """Make the events of a file source readable.
+
+    Args:
+        connection: Prepared by `parsing.prepare`.
+        source: The source.
+        order: Its place in the configuration.
+        pattern: Its uri, absolute.
+        where: What to begin a message with.
+
+    Raises:
+        ConfigurationError: No file, a file that cannot be read, or a required column missing.
+    """
+    found = files.expand(connection, pattern, where, formats=_FORMATS)
+    parts = []
+    for form, stage in (("parquet", _parquet), ("csv", _csv), ("jsonl", _jsonl)):
+        paths = [file.path for file in found if file.format == form]
+        full = [path for path in paths if not files.is_empty(path)]
+        if full:
+            part = Part(source.name, order, form)
+            with files.readable(full[0] if len(full) == 1 else pattern, where):
+                stage(connection, source, part, full, where)
+            count, samples = delimited.take_malformed(connection, SAMPLES)
+            parts.append(replace(part, malformed_count=count, malformed=tuple(samples)))
+    return parts
+
+
+def stage_stream(
+    connection: duckdb.DuckDBPyConnection,
+    source: str,
+    order: int,
+    table: str,
+    batches: Iterable[pa.RecordBatch],
+) -> Part:
+    """Parse rows streamed from a database: string columns under our names.
+
+    Args:
+        connection: Prepared by `parsing.prepare`.
+        source: The source's name.
+        order: Its place in the configuration.
+        table: Where the rows come from, for the location of bad ones.
+        batches: The rows.
+    """
+    part = Part(source, order, "sql")
+    _store(part, _streamed(connection, table, _NO_ROWS))
+    for batch in batches:
+        rows = pa.Table.from_batches([batch])
+        _store(part, _streamed(connection, table, rows), first=False)
+    _expose(connection, part)
+    return part
+
+
+def stage_nothing(connection: duckdb.DuckDBPyConnection) -> Part:
+    """A log whose files are all empty, as a part."""
+    return stage_stream(connection, "", 0, "", ())
+
+
+def _streamed(
+    connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table
+) -> duckdb.DuckDBPyRelation:
+    found = {name: ColumnExpression(name) for name in rows.column_names}
+    return parsing.parse(
+        connection.from_arrow(rows).select(
+            *parsing.raw_columns(found),
+            SQLExpression("false").alias("malformed"),
+            ConstantExpression(table).alias("file"),
+            _NO_POSITION,
+        )
+    )
+
+
+def _parquet(
+    connection: duckdb.DuckDBPyConnection,
+    source: FileUsageSource,
+    part: Part,
+    paths: list[str],
+    where: str,
+) -> None:
+    scan = connection.read_parquet(
+        [files.duckdb_path(path) for path in paths],
+        binary_as_string=True,
+        union_by_name=True,
+        hive_partitioning=True,
+        filename=True,
+        file_row_number=True,
+    )
+    positions = columns.match(wanted(source), REQUIRED, scan.columns, where)
+    found = {name: ColumnExpression(scan.columns[at]) for name, at in positions.items()}
+    raw = scan.select(
+        *parsing.raw_columns(found),
+        SQLExpression("false").alias("malformed"),
+        ColumnExpression("filename").alias("file"),
+        SQLExpression("file_row_number + 1").alias("position"),
+    )
+    parsing.parse(raw).create_view(part.view)
+
+
+def _csv(
+    connection: duckdb.DuckDBPyConnection,
+    source: FileUsageSource,
+    part: Part,
+    paths: list[str],
+    where: str,
+) -> None:
+    headers = {path: delimited.read_header(path, where) for path in paths}
+    groups = delimited.by_header(headers)
+    for number, (header, same) in enumerate(groups.items()):
+        positions = columns.match(wanted(source), REQUIRED, header.names, f"{where}: {same[0]}")
+        scan = delimited.scan(connection, header, same)
+        found = {
+            name: FunctionExpression("trim", ColumnExpression(f"c{at}"))
+            for name, at in positions.items()
+        }
+        raw = scan.select(
+            *parsing.raw_columns(found),
+            SQLExpression("false").alias("malformed"),
+            ColumnExpression("filename").alias("file"),
+            _NO_POSITION,
+        )
+        _store(part, parsing.parse(raw), first=number == 0)
+    _expose(connection, part)
+
+
+def _jsonl(
+    connection: duckdb.DuckDBPyConnection,
+    source: FileUsageSource,
+    part: Part,
+    paths: list[str],
+    where: str,  # noqa: ARG001 - one signature for all forms; a JSON log has no header to judge
+) -> None:
+    names = wanted(source)
+    keys = [ConstantExpression(f'$."{_json_key(names[name])}"') for name in USAGE_COLUMNS]
+    fields = FunctionExpression(
+        "json_extract_string", ColumnExpression("line"), FunctionExpression("list_value", *keys)
+    )
+    is_object = SQLExpression("starts_with(ltrim(line), '{') and json_valid(line)")
+    lines = delimited.scan_lines(connection, paths).select(
+        "line",
+        ColumnExpression("filename").alias("file"),
+        CaseExpression(SQLExpression("trim(line) <> ''"), ~is_object).alias("malformed"),
+        CaseExpression(is_object, fields).alias("fields"),
+    )
+    found: dict[str, Expression] = {
+        name: FunctionExpression("list_extract", ColumnExpression("fields"), ConstantExpression(at))
+        for at, name in enumerate(USAGE_COLUMNS, 1)
+    }
+    found["value"] = _exact(found["value"], names["value"])
+    raw = lines.select(
+        *parsing.raw_columns(found), "malformed", "file", _NO_POSITION, ColumnExpression("line")
+    )
+    _store(part, parsing.parse(raw, payload=ColumnExpression("line")))
+    _expose(connection, part)
+
+
+def _exact(parsed: Expression, name: str) -> Expression:
+    """A JSON number with more digits than a double holds is taken as its line writes it."""
+    pattern = '"' + re.escape(name) + r'"\s*:\s*(-?[0-9][0-9.eE+-]*)'
+    written = FunctionExpression(
+        "regexp_extract",
+        ColumnExpression("line"),
+        ConstantExpression(pattern),
+        ConstantExpression(1),
+    )
+    return FunctionExpression("exact_number", parsed, written)
+
+
+def wanted(source: FileUsageSource | SqlUsageSource) -> dict[str, str]:
+    """Our column names to the source's."""
+    return {name: source.column(name) for name in USAGE_COLUMNS}
+
+
+def _json_key(name: str) -> str:
+    return re.sub(r'(["\\])', r"\\\1", name)
+
+
+def _store(part: Part, rows: duckdb.DuckDBPyRelation, *, first: bool = True) -> None:
+    if first:
+        rows.create(part.table)
+    else:
+        rows.insert_into(part.table)
+
+
+def _expose(connection: duckdb.DuckDBPyConnection, part: Part) -> None:
+    """The part's table as its view; a row's place in the table stands for its place in the file."""
+    connection.table(part.table).select(
+        SQLExpression("* exclude (position)"), SQLExpression("rowid").alias("position")
+    ).create_view(part.view)

@@ -1,0 +1,134 @@
+"""Turns the sums per window and customer as the log names it into the rows that are loaded.
+
+Names are resolved here, after the sums, since there are far fewer of them than of events. Every
+engine ends in the same two tables, window_sums and late_sums, so this is written once.
+"""
+
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+# Exact decimals leave as text without the zeros that pad them to twelve places.
+_MACRO = """
+    create or replace temp macro exact(number) as
+    rtrim(rtrim(cast(cast(number as decimal(38, 12)) as varchar), '0'), '.')
+"""
+_ATTRIBUTED = """
+    create view attributed as
+    select
+        sums.*,
+        customers.customer_id,
+        coalesce(
+            list_min(list_filter(cut_days.cuts, lambda cut: cut > sums.window_start_us)),
+            (sums.window_start_us // getvariable('day_us') + 1) * getvariable('day_us')
+        ) as window_end_us,
+        coalesce(late.late_count, 0) as late_count,
+        coalesce(late.late_sum, 0) as late_sum
+    from window_sums as sums
+    left join customers on sums.customer_ref = customers.customer_ref
+    left join cut_days
+        on sums.customer_ref = cut_days.customer_ref
+        and sums.window_start_us // getvariable('day_us') = cut_days.day
+    left join late_sums as late
+        on sums.customer_ref = late.customer_ref
+        and sums.meter = late.meter
+        and sums.source = late.source
+        and sums.window_start_us = late.window_start_us
+"""
+# Two names of one customer (its Stripe id and an account) may stand in the same window.
+_WINDOWS = """
+    select
+        customer_id,
+        meter,
+        source,
+        make_timestamptz(window_start_us) as window_start,
+        make_timestamptz(any_value(window_end_us)) as window_end,
+        cast(sum(event_count) as bigint) as event_count,
+        exact(sum(quantity_sum)) as quantity_sum,
+        exact(max(latest).value) as last_value,
+        make_timestamptz(max(latest).occurred_us) as last_at,
+        cast(sum(late_count) as bigint) as late_count,
+        exact(sum(late_sum)) as late_sum,
+        cast(sum(duplicate_events) as bigint) as duplicate_events
+    from attributed
+    where customer_id is not null
+    group by customer_id, meter, source, window_start_us
+"""
+_UNATTRIBUTED = """
+    select
+        customer_ref,
+        meter,
+        source,
+        make_timestamptz(window_start_us) as window_start,
+        make_timestamptz(window_end_us) as window_end,
+        event_count,
+        exact(quantity_sum) as quantity_sum,
+        'unknown_customer' as reason
+    from attributed
+    where customer_id is null
+"""
+_COVERAGE = """
+    select
+        meter,
+        make_timestamptz(min(first_us)) as first_event_at,
+        make_timestamptz(max(latest.occurred_us)) as last_event_at,
+        cast(sum(event_count) as bigint) as event_count
+    from window_sums
+    group by meter
+"""
+_TOTALS = """
+    select
+        coalesce(sum(event_count), 0),
+        coalesce(sum(duplicate_events), 0),
+        coalesce(sum(late_count) filter (where customer_id is not null), 0),
+        coalesce(sum(event_count) filter (where customer_id is null), 0)
+    from attributed
+"""
+_ROWS_PER_BATCH = 100_000
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the whole roll-up; `valid` rows are the counted events and their copies."""
+
+    events: int
+    duplicates: int
+    late_events: int
+    unattributed_events: int
+
+    @property
+    def valid(self) -> int:
+        """Readable rows."""
+        return self.events + self.duplicates
+
+
+def attribute(connection: duckdb.DuckDBPyConnection) -> Totals:
+    """Resolve the names in window_sums; call before the readers below.
+
+    Args:
+        connection: With window_sums, late_sums and the tables of `references`.
+    """
+    connection.execute(_MACRO)
+    connection.execute(_ATTRIBUTED)
+    (row,) = connection.execute(_TOTALS).fetchall()
+    return Totals(*(int(number) for number in row))
+
+
+def usage_windows(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
+    """The rows of raw_usage.usage_windows."""
+    return _stream(connection, _WINDOWS)
+
+
+def unattributed_usage(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
+    """The rows of raw_usage.unattributed_usage."""
+    return _stream(connection, _UNATTRIBUTED)
+
+
+def log_coverage(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:
+    """The rows of raw_usage.log_coverage."""
+    return _stream(connection, _COVERAGE)
+
+
+def _stream(connection: duckdb.DuckDBPyConnection, query: str) -> pa.RecordBatchReader:
+    return connection.sql(query).to_arrow_reader(_ROWS_PER_BATCH)

@@ -1,0 +1,109 @@
+-- State that must survive a rebuild of the marts. Every statement may run again at any time.
+create schema if not exists ops;
+comment on schema ops is 'State that survives a rebuild: reviews, classifications, actions, audit log';
+
+create table if not exists ops.detection_state (
+    detection_id text primary key,
+    status text not null default 'new' check (
+        status in (
+            'new', 'investigating', 'approved', 'actioned',
+            'recovered', 'dismissed', 'written_off', 'auto_resolved'
+        )
+    ),
+    assignee text,
+    note text,
+    updated_by text,
+    updated_at timestamptz not null
+);
+comment on table ops.detection_state is 'Review status of a finding; one row per finding';
+
+create table if not exists ops.detection_sightings (
+    detection_id text primary key,
+    first_detected_at timestamptz not null,
+    last_detected_at timestamptz not null
+);
+comment on table ops.detection_sightings is 'First and last audit that saw a finding';
+
+create table if not exists ops.classifications (
+    detection_id text primary key,
+    category text not null,
+    next_action text not null,
+    confidence numeric not null check (confidence between 0 and 1),
+    rationale text not null,
+    draft_subject text,
+    draft_body text,
+    classifier text not null,
+    prompt_hash text not null,
+    created_at timestamptz not null
+);
+comment on table ops.classifications is 'Newest classification of a finding; one row per finding';
+
+create table if not exists ops.recovery_actions (
+    action_id text primary key,
+    detection_id text not null,
+    action text not null,
+    mode text not null,
+    status text not null,
+    idempotency_key text not null unique,
+    currency text,
+    amount numeric,
+    request jsonb,
+    response jsonb,
+    error text,
+    approved_by text,
+    created_at timestamptz not null,
+    executed_at timestamptz
+);
+create index if not exists recovery_actions_detection on ops.recovery_actions (detection_id);
+comment on table ops.recovery_actions is 'What was done, or is to be done, about a finding';
+
+create table if not exists ops.audit_log (
+    entry_id bigint generated always as identity primary key,
+    actor text not null,
+    action text not null,
+    subject text not null,
+    before jsonb,
+    after jsonb,
+    at timestamptz not null
+);
+create index if not exists audit_log_subject on ops.audit_log (subject, at);
+comment on table ops.audit_log is 'Who changed what, and when; append-only';
+
+create or replace function ops.refuse_change() returns trigger language plpgsql as $$
+begin
+    raise exception 'ops.audit_log is append-only';
+end
+$$;
+create or replace trigger audit_log_append_only
+before update or delete or truncate on ops.audit_log
+for each statement execute function ops.refuse_change();
+
+create table if not exists ops.stripe_events (
+    event_id text primary key,
+    type text not null,
+    api_version text,
+    created timestamptz not null,
+    processed_at timestamptz not null
+);
+comment on table ops.stripe_events is 'Stripe events that were applied';
+
+create table if not exists ops.dead_letters (
+    event_id text primary key,
+    type text,
+    payload jsonb,
+    error text not null,
+    attempts integer not null default 1,
+    first_failed_at timestamptz not null,
+    last_failed_at timestamptz not null
+);
+comment on table ops.dead_letters is 'Stripe events that could not be applied';
+
+create table if not exists ops.rejected_rows (
+    source text not null,
+    location text not null,
+    reason text not null,
+    payload text,
+    first_seen_at timestamptz not null,
+    primary key (source, location, reason)
+);
+comment on table ops.rejected_rows is 'Input rows that could not be read, with the reason';

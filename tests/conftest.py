@@ -1,0 +1,84 @@
+"""Fixtures that every test may use: a real Postgres, and an empty database of one's own on it.
+
+The server is the embedded one unless LEAKAGE_TEST_DATABASE_URL names another, whose user must be
+allowed to create databases. Everything lives in a temporary folder and is gone afterwards.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg2.extensions
+import pytest
+from psycopg2 import sql
+from sqlalchemy.engine import make_url
+
+from leakage_pipeline.warehouse import schemas
+from leakage_pipeline.warehouse.connection import connect, normalise
+from leakage_pipeline.warehouse.embedded import Cluster
+
+_OURS = ("LEAKAGE_", "STRIPE_", "ANTHROPIC_", "SLACK_", "SMTP_", "DAGSTER_", "PG")
+_KEPT = frozenset({"LEAKAGE_TEST_DATABASE_URL"})
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of the developer's shell reaches a test."""
+    for name in list(os.environ):
+        if name.startswith(_OURS) and name not in _KEPT:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """URL of a running Postgres, shared by the whole session; make no tables in it."""
+    given = os.environ.get("LEAKAGE_TEST_DATABASE_URL")
+    if given:
+        yield normalise(given, "LEAKAGE_TEST_DATABASE_URL")
+        return
+    home = Path(tempfile.mkdtemp(prefix="leakage-tests-"))
+    cluster = Cluster(home)
+    try:
+        yield cluster.ensure_running()
+    finally:
+        cluster.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def database_url(server_url: str) -> Iterator[str]:
+    """SQLAlchemy URL of an empty database that only this test sees."""
+    name = f"test_{uuid4().hex}"
+    _administer(server_url, sql.SQL("create database {}").format(sql.Identifier(name)))
+    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    _administer(server_url, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def conn(database_url: str) -> Iterator[psycopg2.extensions.connection]:
+    """A connection to this test's own, empty database."""
+    connection = connect(database_url)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def warehouse(
+    conn: psycopg2.extensions.connection,
+) -> psycopg2.extensions.connection:
+    """As `conn`, with every schema and loaded table in place, empty."""
+    schemas.create_all(conn)
+    return conn
+
+
+def _administer(url: str, statement: sql.Composed) -> None:
+    connection = connect(url)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
+    finally:
+        connection.close()

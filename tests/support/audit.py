@@ -1,0 +1,67 @@
+"""Runs `leakage audit` as a user does, in a process of its own, and reads the marts."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg2.extras
+
+from leakage_pipeline.simulator.stripe_server import StripeServer
+from leakage_pipeline.warehouse.connection import connect
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a finished command left behind."""
+
+    code: int
+    out: str
+    err: str
+
+
+def leakage(*arguments: str, cwd: Path, env: Mapping[str, str]) -> Command:
+    """Run the command line with nothing but these variables of ours in its environment."""
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    completed = subprocess.run(
+        [sys.executable, "-m", "leakage_pipeline.cli", *arguments],
+        cwd=cwd,
+        env={**inherited, "LEAKAGE_HOME": str(cwd / ".leakage"), **env},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
+    return Command(completed.returncode, completed.stdout, completed.stderr)
+
+
+def audit(
+    directory: Path, database_url: str, server: StripeServer, as_of: str, *more: str
+) -> Command:
+    """`leakage audit` in `directory` against this Stripe server and database."""
+    return leakage(
+        "audit",
+        "--as-of",
+        as_of,
+        *more,
+        cwd=directory,
+        env={
+            "LEAKAGE_DATABASE_URL": database_url,
+            "STRIPE_API_KEY": server.api_key,
+            "STRIPE_API_BASE": server.base_url,
+        },
+    )
+
+
+def rows(database_url: str, query: str, parameters: object = None) -> list[dict[str, Any]]:
+    """The rows of a query as dicts."""
+    connection = connect(database_url)
+    try:
+        with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            cursor.execute(query, parameters)
+            return [dict(row) for row in cursor.fetchall()]
+    finally:
+        connection.close()

@@ -1,0 +1,93 @@
+"""The scoreboard: what counts as found, missed, wrong, and what is left aside."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from leakage_pipeline.simulator.scoring import PLANTED_TYPES, score, score_text
+
+START = datetime(2026, 5, 3, 14, 23, 7, tzinfo=UTC)
+
+
+def label(leakage_type: str = "outdated_pricing", meter: str | None = None) -> dict[str, Any]:
+    return {
+        "customer_id": "cus_1",
+        "subscription_id": "sub_1",
+        "leakage_type": leakage_type,
+        "meter": meter,
+        "period_start": START.isoformat(),
+        "amount": "50.00",
+    }
+
+
+def finding(**changes: Any) -> dict[str, Any]:
+    row = {
+        "customer_id": "cus_1",
+        "subscription_id": "sub_1",
+        "leakage_type": "outdated_pricing",
+        "period_start": START,
+        "leakage_amount": Decimal("50.0"),
+        "evidence": {},
+    }
+    return {**row, **changes}
+
+
+def test_a_perfect_audit() -> None:
+    result = score([finding()], {"labels": [label()]})
+    row = result.types["outdated_pricing"]
+    assert result.is_perfect
+    assert (row.expected, row.found, row.amount_error) == (1, 1, Decimal(0))
+    assert (row.precision, row.recall) == (1.0, 1.0)
+
+
+def test_a_wrong_amount_is_found_but_not_right() -> None:
+    result = score([finding(leakage_amount=Decimal("49.98"))], {"labels": [label()]})
+    assert result.types["outdated_pricing"].recall == 1
+    assert result.types["outdated_pricing"].amount_error == Decimal("0.02")
+    assert not result.is_perfect
+
+
+def test_an_empty_amount_is_no_right_amount() -> None:
+    result = score([finding(leakage_amount=None)], {"labels": [label()]})
+    assert result.types["outdated_pricing"].amount_error == Decimal("50.00")
+    assert not result.is_perfect
+
+
+def test_missed_and_unexpected() -> None:
+    other = finding(period_start=datetime(2026, 6, 3, 14, 23, 7, tzinfo=UTC))
+    result = score([other], {"labels": [label()]})
+    row = result.types["outdated_pricing"]
+    assert (row.false_positives, row.false_negatives, row.precision, row.recall) == (1, 1, 0, 0)
+    assert result.unexpected == [other]
+    assert result.missed == [label()]
+
+
+def test_a_second_finding_of_the_same_leak_is_wrong() -> None:
+    result = score([finding(), finding()], {"labels": [label()]})
+    assert result.types["outdated_pricing"].false_positives == 1
+
+
+def test_the_meter_is_part_of_the_match() -> None:
+    usage = finding(leakage_type="unreported_usage", evidence='{"meter": "api_calls"}')
+    right = score([usage], {"labels": [label("unreported_usage", "api_calls")]})
+    wrong = score([usage], {"labels": [label("unreported_usage", "sms")]})
+    assert right.is_perfect
+    assert not wrong.is_perfect
+
+
+def test_planted_types_are_judged_even_without_labels() -> None:
+    result = score([finding(leakage_type="seat_leakage")], {"labels": []})
+    assert result.types["seat_leakage"].precision == 0
+    assert set(result.types) == set(PLANTED_TYPES)
+
+
+def test_other_types_are_listed_apart() -> None:
+    result = score([finding(leakage_type="paused_collection")], {"labels": []})
+    assert result.unlabelled == {"paused_collection": 1}
+    assert result.is_perfect
+    assert "paused_collection 1" in score_text(result)
+
+
+def test_the_table_names_every_type() -> None:
+    text = score_text(score([finding()], {"labels": [label()]}))
+    assert all(name in text for name in PLANTED_TYPES)
