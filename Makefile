@@ -1,4 +1,4 @@
-# Needs Python >= 3.11 and make, nothing else. `make` alone lists the targets.
+# Needs Python 3.11, 3.12 or 3.13 and make, nothing else. `make` alone lists the targets.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
@@ -49,9 +49,9 @@ ci: ## what .ci/run does
 	bash .ci/run
 
 lock: ## pin every dependency anew, with hashes, for every platform (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras \
 		--no-header --extra build pyproject.toml --output-file requirements.lock --upgrade
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-strip-extras \
 		--no-header --extra build --extra dev --constraint requirements.lock pyproject.toml \
 		--output-file requirements-dev.lock --upgrade
 

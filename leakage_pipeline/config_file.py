@@ -18,7 +18,7 @@ from leakage_pipeline.failures import ConfigurationError
 
 _LONGEST_SHOWN_VALUE = 40
 # Parts of an error's location that pydantic adds for its own use: the members of a union.
-_UNION_MEMBERS = frozenset({"files", "sql", "str", "TableSource", "FileUsageSource"})
+_UNION_MEMBERS = frozenset({"files", "sql", "a path", "a table"})
 
 KeyPath: TypeAlias = tuple[str | int, ...]
 

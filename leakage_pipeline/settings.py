@@ -19,8 +19,10 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     SecretStr,
+    Tag,
     ValidationError,
     model_validator,
 )
@@ -141,7 +143,10 @@ class SqlUsageSource(_UsageColumns):
 
 
 UsageSource = Annotated[FileUsageSource | SqlUsageSource, Field(discriminator="kind")]
-BusinessSource = Text | TableSource
+BusinessSource = Annotated[
+    Annotated[Text, Tag("a path")] | Annotated[TableSource, Tag("a table")],
+    Discriminator(lambda value: "a table" if isinstance(value, (dict, TableSource)) else "a path"),
+]
 
 
 class Sources(_Model):

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 import anthropic
-from anthropic.types import Message
+from anthropic.types import Message, Usage
 from pydantic import SecretStr
 
 from leakage_pipeline.classification import budget as money
@@ -96,10 +96,13 @@ class AnthropicClassifier:
             return Unavailable("budget", "the run's budget for the model is used up")
         try:
             message = self._send(prompt)
-        except anthropic.APIError as error:
+            use = _token_use(message)
+        except anthropic.APIStatusError as error:
+            # An error is not charged for; of a lost or unreadable answer nobody knows.
             self.budget.settle(reserved, Decimal(0))
             return Unavailable("api", self._failed(error))
-        use = _token_use(message)
+        except (anthropic.APIError, ValueError) as error:
+            return Unavailable("api", self._failed(error))
         dollars = money.cost(use, self._price)
         self.budget.settle(reserved, dollars)
         with self._lock:
@@ -126,7 +129,7 @@ class AnthropicClassifier:
             output_config={"format": {"type": "json_schema", "schema": prompt.output_schema}},
         )
 
-    def _failed(self, error: anthropic.APIError) -> str:
+    def _failed(self, error: Exception) -> str:
         why = _describe(error)
         # A wrong key or model stays wrong for the rest of the run.
         final = isinstance(
@@ -142,17 +145,30 @@ class AnthropicClassifier:
         return why
 
 
-def _describe(error: anthropic.APIError) -> str:
+def _describe(error: Exception) -> str:
     """Say what failed without quoting the answer, which may echo what we sent."""
     if isinstance(error, anthropic.APITimeoutError):
         return "Anthropic did not answer in time"
     if isinstance(error, anthropic.APIStatusError):
         return f"Anthropic answered with status {error.status_code}"
-    return "Anthropic could not be reached"
+    if isinstance(error, anthropic.APIConnectionError):
+        return "Anthropic could not be reached"
+    return "Anthropic's answer could not be read"
 
 
-def _token_use(message: Message) -> money.TokenUse:
-    usage = message.usage
+def _token_use(message: object) -> money.TokenUse:
+    """Read what a call used.
+
+    The SDK does not check what it receives: a proxy's page arrives as text, foreign JSON as a
+    message without its parts.
+
+    Raises:
+        ValueError: This is no message of the API.
+    """
+    usage = getattr(message, "usage", None)
+    if not isinstance(message, Message) or not isinstance(usage, Usage):
+        reason = "no message"
+        raise ValueError(reason)  # noqa: TRY004 - it is the answer that is wrong, not our types
     return money.TokenUse(
         input=usage.input_tokens,
         output=usage.output_tokens,

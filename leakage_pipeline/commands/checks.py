@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
+from leakage_pipeline.business import accounts, contracts, exceptions, fx_rates, price_book
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure
 from leakage_pipeline.inputs import columns, databases, delimited, files
 from leakage_pipeline.settings import FileUsageSource, Settings, SqlUsageSource, TableSource
@@ -24,17 +25,16 @@ from leakage_pipeline.warehouse.audit_lock import audit_lock
 from leakage_pipeline.warehouse.connection import connect, describe
 from leakage_pipeline.warehouse.server import ensure_running
 
-BUSINESS = ("contracts", "price_book", "accounts", "fx_rates", "exceptions")
 _USAGE_FORMATS = ("parquet", "csv", "jsonl")
 _BUSINESS_FORMATS = ("parquet", "csv")
-# Without these nothing of an input can be used; any other column may be missing.
-_REQUIRED = {
-    "contracts": ("contract_id", "customer_id", "effective_date"),
-    "price_book": ("plan", "currency", "interval", "base_price", "effective_from"),
-    "accounts": ("account_id", "updated_at"),
-    "fx_rates": ("rate_date", "from_currency", "to_currency", "rate"),
-    "exceptions": ("exception_id", "customer_id", "leakage_type", "valid_from"),
+_LAYOUTS = {
+    "contracts": contracts.LAYOUT,
+    "price_book": price_book.LAYOUT,
+    "accounts": accounts.LAYOUT,
+    "fx_rates": fx_rates.LAYOUT,
+    "exceptions": exceptions.LAYOUT,
 }
+BUSINESS = tuple(_LAYOUTS)
 # Every header is read of a log of up to so many files; of a longer one the newest by name.
 _MOST_HEADERS = 50
 
@@ -141,7 +141,7 @@ def _usage(settings: Settings, source: FileUsageSource | SqlUsageSource) -> str:
 
 def _business(settings: Settings, kind: str, source: str | TableSource) -> str:
     where = f"{settings.config_path}: sources.{kind}"
-    required = _REQUIRED[kind]
+    required = _LAYOUTS[kind].required
     names = {name: name for name in required}
     if isinstance(source, TableSource):
         return _table(settings, source.url_env, source.table, where, names, required)

@@ -23,16 +23,16 @@ def dev(settings: Settings, host: str, port: int) -> None:
         ConfigurationError, PermanentFailure, TransientFailure: The warehouse cannot be had.
     """
     ensure_running(settings)
+    programs = Path(sys.executable).parent
     environment = {
         **settings.environment.variables,
         # dg must stand in the project; what is relative to the user's folder is made absolute.
         "LEAKAGE_CONFIG": str(settings.config_path),
         "LEAKAGE_HOME": str(settings.home),
         "DAGSTER_HOME": str(prepare_instance(settings.home)),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
     os.chdir(_ROOT)
-    command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml"]
-    command += ["--host", host, "--port", str(port)]
+    command = [str(programs / "dg"), "dev", "--host", host, "--port", str(port)]
     sys.stdout.flush()
     os.execve(command[0], command, environment)  # noqa: S606 - a shell is not wanted

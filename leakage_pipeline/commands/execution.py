@@ -16,6 +16,7 @@ import dagster as dg
 from leakage_pipeline.definitions import defs
 from leakage_pipeline.defs.automation.jobs import nightly_audit
 from leakage_pipeline.defs.automation.progress import listen
+from leakage_pipeline.defs.publishing.failed_checks import failed_checks_of_latest_audit
 from leakage_pipeline.failures import (
     ConfigurationError,
     PermanentFailure,
@@ -95,6 +96,13 @@ def run_nightly_audit(
         except Exception as error:
             raise root_failure(error) from error
     return result.run_id
+
+
+def failed_checks(home: Path) -> list[str]:
+    """The asset checks that failed in the newest nightly audit, one sentence each."""
+    folder = prepare_instance(home)
+    with dg.DagsterInstance.from_config(str(folder), "terminal.yaml") as instance:
+        return failed_checks_of_latest_audit(instance)
 
 
 def root_failure(error: BaseException) -> Exception:

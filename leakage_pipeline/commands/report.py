@@ -5,6 +5,7 @@ from pathlib import Path
 
 import psycopg2.extensions
 
+from leakage_pipeline.commands.execution import failed_checks
 from leakage_pipeline.failures import PermanentFailure
 from leakage_pipeline.publishing.report import ReportFiles, build_report
 from leakage_pipeline.settings import Settings
@@ -26,7 +27,9 @@ def report(settings: Settings, week: str | None, out: Path | None) -> ReportFile
     """
     connection = connect(ensure_running(settings))
     try:
-        return build_report(connection, settings, newest_audit(connection), week, out)
+        as_of = newest_audit(connection)
+        checks = failed_checks(settings.home)
+        return build_report(connection, settings, as_of, week, out, failed_checks=checks)
     finally:
         connection.close()
 

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from leakage_pipeline.failures import ConfigurationError
 from leakage_pipeline.settings import Settings, load_settings, parse_instant
-from leakage_pipeline.stripe_billing.client import StripeReader
+from leakage_pipeline.stripe_billing.client import StripeReader, usual_rate
 from leakage_pipeline.warehouse.audit_lock import audit_lock
 from leakage_pipeline.warehouse.connection import connect, normalise
 from leakage_pipeline.warehouse.server import ensure_running
@@ -98,8 +98,9 @@ class StripeResource(dg.ConfigurableResource[StripeReader]):
             ConfigurationError: STRIPE_API_KEY is not set.
         """
         settings = self.settings.get()
+        base = settings.environment.stripe_api_base
         return StripeReader(
-            settings.stripe_key().get_secret_value(), settings.environment.stripe_api_base
+            settings.stripe_key().get_secret_value(), base, rate_limit=usual_rate(base)
         )
 
 

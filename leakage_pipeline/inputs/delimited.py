@@ -5,7 +5,8 @@ The header is read by us, since DuckDB's sniffer guesses from data what a header
 
 import csv
 import itertools
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ _MALFORMED = "malformed_records"
 _SCANS = "malformed_scans"
 _DELIMITERS = ",;\t|"
 _LONGEST_HEADER = 1 << 20
+# A record of more lines is taken for a quote that is never closed.
+_LONGEST_RECORD = 1000
 # A character that JSON does not allow, so that a line never has a second field.
 _NEVER = "\x01"
 
@@ -75,6 +78,88 @@ def read_header(path: str, where: str) -> Header:
     return Header(names, delimiter)
 
 
+@dataclass(frozen=True)
+class Record:
+    """One record of a delimited file, read the careful way.
+
+    Attributes:
+        line: The line on which it begins; the header's is 1.
+        text: As found.
+        fields: Its fields, as many as the header has; none when it is malformed.
+        reason: Why it is malformed.
+        unclosed: A quote is opened and never closed.
+    """
+
+    line: int
+    text: str
+    fields: tuple[str, ...] = ()
+    reason: str = ""
+    unclosed: bool = False
+
+
+class _Lines:
+    """Hands lines to the csv module and remembers them, so that they can be handed out again."""
+
+    def __init__(self, stream: Iterable[str]) -> None:
+        self.taken: list[str] = []
+        self._stream = iter(stream)
+        self._again: deque[str] = deque()
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        if len(self.taken) >= _LONGEST_RECORD:
+            raise StopIteration
+        line = self._again.popleft() if self._again else next(self._stream)
+        self.taken.append(line)
+        return line
+
+    def give_back(self) -> None:
+        """Begin anew behind the first line of the current record."""
+        self._again.extendleft(reversed(self.taken[1:]))
+        del self.taken[1:]
+
+
+def records(stream: Iterable[str], header: Header) -> Iterator[Record]:
+    """Read a delimited file record by record, losing no line to a quote that is never closed.
+
+    Slower than `scan`, which skips all up to the end of its buffer behind such a quote.
+
+    Args:
+        stream: The file's text, opened with `newline=""`.
+        header: Its header, which is skipped.
+    """
+    lines = _Lines(stream)
+    reader = csv.reader(lines, delimiter=header.delimiter, strict=True)
+    line = 1
+    next(reader, None)
+    while True:
+        line += len(lines.taken)
+        lines.taken.clear()
+        try:
+            fields = next(reader, None)
+        except csv.Error as error:
+            unclosed = "unexpected end" in str(error)
+            lines.give_back()
+            yield Record(line, lines.taken[0].rstrip("\r\n"), reason=str(error), unclosed=unclosed)
+            continue
+        if fields is None:
+            return
+        if fields:
+            yield _record(line, "".join(lines.taken).rstrip("\r\n"), fields, header)
+
+
+def _record(line: int, text: str, fields: list[str], header: Header) -> Record:
+    width = len(header.names)
+    if len(fields) < width or any(field.strip() for field in fields[width:]):
+        reason = f"has {len(fields)} fields, the header has {width}"
+        return Record(line, text, reason=reason)
+    if "\N{REPLACEMENT CHARACTER}" in text:
+        return Record(line, text, reason="is no UTF-8 text")
+    return Record(line, text, fields=tuple(fields[:width]))
+
+
 def by_header(headers: Mapping[str, Header]) -> dict[Header, list[str]]:
     """Group files whose columns stand in the same order, to be read in one scan."""
     groups: dict[Header, list[str]] = {}
@@ -117,22 +202,40 @@ def scan_lines(
     )
 
 
+def unclosed(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """Files in which the scans so far have met a quote that is not closed as it should be.
+
+    Behind such a quote `scan` may skip lines without a word; read these files with `records`.
+    """
+    if not _has_malformed(connection):
+        return []
+    rows = connection.execute(
+        """
+        select distinct scans.file_path
+        from malformed_records as records
+        inner join malformed_scans as scans
+            on records.scan_id = scans.scan_id and records.file_id = scans.file_id
+        where records.error_type = 'UNQUOTED VALUE'
+        order by scans.file_path
+        """
+    ).fetchall()
+    return [path for (path,) in rows]
+
+
 def take_malformed(
-    connection: duckdb.DuckDBPyConnection, limit: int
+    connection: duckdb.DuckDBPyConnection, limit: int, without: Iterable[str] = ()
 ) -> tuple[int, list[Malformed]]:
     """What the scans on this connection have left out since this was last asked.
 
     Args:
         connection: The connection; its lists of such records are emptied.
         limit: The most records to return.
+        without: Files to leave out, since they are read again.
 
     Returns:
         How many there are, and the first ones in the order of the files.
     """
-    ((known,),) = connection.execute(
-        "select count(*) from duckdb_tables() where table_name = 'malformed_records'"
-    ).fetchall()
-    if not known:
+    if not _has_malformed(connection):
         return 0, []
     connection.execute(
         """
@@ -145,8 +248,10 @@ def take_malformed(
         from malformed_records as records
         inner join (select distinct scan_id, file_id, file_path from malformed_scans) as scans
             on records.scan_id = scans.scan_id and records.file_id = scans.file_id
+        where not list_contains($without, scans.file_path)
         group by scans.file_path, records.line
-        """
+        """,
+        {"without": list(without)},
     )
     count = connection.table("malformed_once").shape[0]
     rows = connection.execute(
@@ -155,6 +260,13 @@ def take_malformed(
     for table in ("malformed_once", _MALFORMED, _SCANS):
         connection.execute(f"drop table {table}")
     return count, [Malformed(*row) for row in rows]
+
+
+def _has_malformed(connection: duckdb.DuckDBPyConnection) -> bool:
+    ((count,),) = connection.execute(
+        "select count(*) from duckdb_tables() where table_name = 'malformed_records'"
+    ).fetchall()
+    return bool(count)
 
 
 def _read(

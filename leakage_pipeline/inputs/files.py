@@ -138,17 +138,24 @@ def duckdb_path(path: str) -> str:
     return path if "://" in path else glob.escape(path)
 
 
+def shown(path: str, base: Path) -> str:
+    """A path as people write it: relative to the configuration's folder where it lies below it."""
+    if "://" in path or not Path(path).is_relative_to(base):
+        return path
+    return str(Path(path).relative_to(base))
+
+
 def is_empty(path: str) -> bool:
     """Whether a local file has no bytes at all, which is a valid log without events."""
     return "://" not in path and Path(path).stat().st_size == 0
 
 
 @contextmanager
-def open_text(path: str) -> Iterator[IO[str]]:
+def open_text(path: str, errors: str = "strict") -> Iterator[IO[str]]:
     """Open a file or object as UTF-8 text, unpacked when its name ends in .gz."""
     with fsspec.open(path, "rb") as raw:
         binary = gzip.GzipFile(fileobj=raw) if path.lower().endswith(".gz") else raw
-        with io.TextIOWrapper(binary, encoding="utf-8-sig", newline="") as text:
+        with io.TextIOWrapper(binary, encoding="utf-8-sig", errors=errors, newline="") as text:
             yield text
 
 

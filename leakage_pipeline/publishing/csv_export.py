@@ -6,7 +6,6 @@ numbers, negative ones too.
 
 import csv
 import io
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -15,7 +14,6 @@ from pathlib import Path
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
 from psycopg2.extras import RealDictCursor
 
-from leakage_pipeline.classification.findings import parse_evidence
 from leakage_pipeline.publishing.files import write_text
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -62,11 +60,11 @@ def to_csv(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
     writer.writerow(columns)
-    writer.writerows([cell(row[column], column) for column in columns] for row in rows)
+    writer.writerows([cell(row[column]) for column in columns] for row in rows)
     return buffer.getvalue()
 
 
-def cell(value: object, column: str = "") -> str:
+def cell(value: object) -> str:
     """Return one cell: plain numbers, ISO instants in UTC, text made harmless."""
     if value is None:
         return ""
@@ -77,8 +75,4 @@ def cell(value: object, column: str = "") -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     text = str(value)
-    if column == "evidence":
-        text = json.dumps(
-            parse_evidence(text), default=str, ensure_ascii=False, separators=(",", ":")
-        )
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text

@@ -31,30 +31,44 @@ _NEW = """
 """
 
 _BACK_AGAIN = """
-    update ops.detection_state as state set
-        status = 'new', note = 'Found again.', updated_at = %(as_of)s
-    where state.status = 'auto_resolved' and state.updated_by = %(pipeline)s
-        and state.updated_at < %(as_of)s
-        and exists (
-            select 1 from marts.fct_leakage_detections as d
-            where d.detection_id = state.detection_id
-        )
+    with changed as (
+        update ops.detection_state as state set
+            status = 'new', note = 'Found again.', updated_at = %(as_of)s
+        where state.status = 'auto_resolved' and state.updated_by = %(pipeline)s
+            and state.updated_at < %(as_of)s
+            and exists (
+                select 1 from marts.fct_leakage_detections as d
+                where d.detection_id = state.detection_id
+            )
+        returning state.detection_id
+    )
+    insert into ops.audit_log (actor, action, subject, before, after, at)
+    select %(pipeline)s, 'finding_reopened', detection_id, '{"status": "auto_resolved"}',
+        '{"status": "new"}', %(as_of)s
+    from changed
 """
 
 # An audit of a past day sees less than a later one did: what was seen later is not resolved by it.
 _GONE = """
-    update ops.detection_state as state set
-        status = 'auto_resolved', updated_at = %(as_of)s,
-        note = 'No longer found: mended, or older than the audited periods.'
-    where state.status = 'new' and state.updated_by = %(pipeline)s
-        and not exists (
-            select 1 from marts.fct_leakage_detections as d
-            where d.detection_id = state.detection_id
-        )
-        and exists (
-            select 1 from ops.detection_sightings as seen
-            where seen.detection_id = state.detection_id and seen.last_detected_at < %(as_of)s
-        )
+    with changed as (
+        update ops.detection_state as state set
+            status = 'auto_resolved', updated_at = %(as_of)s,
+            note = 'No longer found: mended, or older than the audited periods.'
+        where state.status = 'new' and state.updated_by = %(pipeline)s
+            and not exists (
+                select 1 from marts.fct_leakage_detections as d
+                where d.detection_id = state.detection_id
+            )
+            and exists (
+                select 1 from ops.detection_sightings as seen
+                where seen.detection_id = state.detection_id and seen.last_detected_at < %(as_of)s
+            )
+        returning state.detection_id
+    )
+    insert into ops.audit_log (actor, action, subject, before, after, at)
+    select %(pipeline)s, 'finding_auto_resolved', detection_id, '{"status": "new"}',
+        '{"status": "auto_resolved"}', %(as_of)s
+    from changed
 """
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from psycopg2.errors import InvalidSchemaName, UndefinedTable
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
 
 from leakage_pipeline.classification.finding_types import RISK
 from leakage_pipeline.classification.findings import read_findings, read_incidents
 from leakage_pipeline.classification.wording import day, instant
+from leakage_pipeline.failures import PermanentFailure
 from leakage_pipeline.publishing import (
     charts,
     report_parts,
@@ -69,9 +71,14 @@ def build_report(
 
     Raises:
         ConfigurationError: `week` is no ISO week, or lies after `as_of`.
+        PermanentFailure: No audit has run yet.
     """
     chosen = report_week(as_of, week)
-    context, summary = _context(conn, settings, as_of, chosen, failed_checks)
+    try:
+        context, summary = _context(conn, settings, as_of, chosen, failed_checks)
+    except (UndefinedTable, InvalidSchemaName):
+        message = "There is nothing to report yet: run `leakage audit` first"
+        raise PermanentFailure(message) from None
     folder = reports_folder(settings.home, out_dir)
     stem = f"weekly_recovery_{chosen.label}"
     html = write_text(folder / f"{stem}.html", _render(context))

@@ -8,6 +8,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is t
 from leakage_pipeline.classification.wording import instant, plural
 from leakage_pipeline.publishing import report_queries
 from leakage_pipeline.publishing.week import ReportWeek
+from leakage_pipeline.stripe_billing.status import read_sync_status
 
 _STALE_AFTER = timedelta(hours=36)
 _MAX_REJECTIONS = 8
@@ -46,7 +47,12 @@ def data_notes(
 
 
 def _doubts(conn: Connection, as_of: datetime, week: ReportWeek) -> list[str]:
-    doubts: list[str] = []
+    doubts = [
+        f"Stripe's {status.object.replace('_', ' ')} could not be read completely: "
+        f"{status.detail or status.status}. What depends on them was not examined."
+        for status in read_sync_status(conn)
+        if not status.complete
+    ]
     counts = report_queries.doubtful_periods(conn, week.window_start, min(week.end, as_of))
     if counts["broken_periods"]:
         doubts.append(

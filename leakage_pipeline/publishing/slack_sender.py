@@ -34,6 +34,8 @@ _TIMEOUT_SECONDS = 30
 _RATE_LIMIT_RETRIES = 3
 _HISTORY = 100
 _CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{6,}")
+# What the SDK raises over an answer that is JSON but none of Slack's.
+_FOREIGN = (AttributeError, TypeError, ValueError)
 # Slack says of these that a part of the work may have been done.
 _MAY_HAVE_ARRIVED = frozenset({"internal_error", "fatal_error", "request_timeout"})
 
@@ -134,7 +136,7 @@ class _Slack:
             )
         except SlackApiError as error:
             raise self._refusal(error) from None
-        except (URLError, OSError, SlackClientError) as error:
+        except (URLError, OSError, SlackClientError, *_FOREIGN) as error:
             if _never_connected(error):
                 message_text = "Slack could not be reached; check SLACK_API_BASE_URL"
                 raise TransientFailure(message_text) from None
@@ -154,7 +156,7 @@ class _Slack:
             history = self._client.conversations_history(
                 channel=channel, include_all_metadata=True, limit=_HISTORY
             )
-        except (SlackApiError, SlackClientError, URLError, OSError):
+        except (SlackClientError, URLError, OSError, *_FOREIGN):
             raise self._unconfirmed() from None
         for posted in history.get("messages") or []:
             payload = (posted.get("metadata") or {}).get("event_payload") or {}
@@ -177,17 +179,15 @@ class _Slack:
 
     def _refusal(self, error: SlackApiError) -> Exception:
         status = getattr(error.response, "status_code", 0) or 0
-        try:
-            code = str(error.response.get("error", ""))
-        except (AttributeError, ValueError):
-            code = ""
-        if code in _MAY_HAVE_ARRIVED or (is_transient_status(status) and not _rate_limited(status)):
-            return self._unconfirmed()
+        code = _error_code(error.response)
         if _rate_limited(status):
             return TransientFailure("Slack's rate limit did not clear; the digest was not posted")
+        # Without one of Slack's own error codes it was not Slack that answered.
+        if not code or code in _MAY_HAVE_ARRIVED or is_transient_status(status):
+            return self._unconfirmed()
         return NotSentError(
-            f"Slack refused the digest for {self._channel}: {code or f'status {status}'}; "
-            "check SLACK_BOT_TOKEN, its chat:write scope, and that the app is in the channel"
+            f"Slack refused the digest for {self._channel}: {code}; check SLACK_BOT_TOKEN, its "
+            "chat:write scope, and that the app is in the channel"
         )
 
     def _unconfirmed(self) -> UnconfirmedError:
@@ -196,6 +196,11 @@ class _Slack:
             "the channel first (scopes channels:read, channels:history) and posts it if it is "
             "not there"
         )
+
+
+def _error_code(response: object) -> str:
+    data = response if isinstance(response, dict) else getattr(response, "data", None)
+    return str(data.get("error") or "") if isinstance(data, dict) else ""
 
 
 def _rate_limited(status: int) -> bool:

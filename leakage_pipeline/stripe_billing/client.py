@@ -34,7 +34,11 @@ from leakage_pipeline.stripe_billing.objects import (
     Scalar,
     StripeObject,
 )
-from leakage_pipeline.stripe_billing.rate_limit import DEFAULT_REQUESTS_PER_SECOND, RateLimiter
+from leakage_pipeline.stripe_billing.rate_limit import (
+    DEFAULT_REQUESTS_PER_SECOND,
+    LOCAL_REQUESTS_PER_SECOND,
+    RateLimiter,
+)
 from leakage_pipeline.stripe_billing.values import Json, without_nul
 
 PAGE_SIZE = 100  # Stripe's highest; its default is 10
@@ -355,6 +359,13 @@ def _proxy_for(base_url: str) -> dict[str, str] | None:
     if is_loopback(base_url):
         return {"http": "", "https": ""}
     return None
+
+
+def usual_rate(base_url: str | None) -> float:
+    """The rate to choose when nobody has chosen one: gentle with Stripe, quick on this machine."""
+    if base_url is not None and is_loopback(base_url):
+        return LOCAL_REQUESTS_PER_SECOND
+    return DEFAULT_REQUESTS_PER_SECOND
 
 
 def is_loopback(base_url: str) -> bool:

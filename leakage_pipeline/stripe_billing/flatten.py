@@ -52,7 +52,7 @@ _PRODUCTS = Flattener(
         "metadata": "metadata",
         "created": "created",
     },
-    known_keys=declared(stripe.Product),
+    known_keys=declared(stripe.Product, "type", "attributes"),
 )
 
 _PRICES = Flattener(
@@ -172,7 +172,7 @@ _SUBSCRIPTIONS = Flattener(
     },
     required=frozenset({"customer_id", "status"}),
     payload_without="items",
-    known_keys=declared(stripe.Subscription),
+    known_keys=declared(stripe.Subscription, "plan", "quantity"),
     known_values={
         "status": frozenset(
             {"active", "canceled", "incomplete", "incomplete_expired", "past_due", "paused"}
@@ -193,7 +193,7 @@ _ITEMS = Flattener(
         "metadata": "metadata",
     },
     required=frozenset({"price_id"}),
-    known_keys=declared(stripe.SubscriptionItem),
+    known_keys=declared(stripe.SubscriptionItem, "plan"),
 )
 
 _METERS = Flattener(

@@ -111,7 +111,7 @@ _INVOICES = Flattener(
     },
     required=frozenset({"customer_id", "currency", "created", "subtotal", "total"}),
     payload_without="lines",
-    known_keys=declared(stripe.Invoice),
+    known_keys=declared(stripe.Invoice, "subscription"),
     known_values={
         "status": frozenset({"draft", "open", "paid", "uncollectible", "void"}),
         "billing_reason": frozenset(

@@ -38,9 +38,9 @@ def first(*getters: Getter) -> Getter:
     return get
 
 
-def declared(*classes: type) -> frozenset[str]:
-    """The keys that the SDK declares for an object."""
-    return frozenset(name for cls in classes for name in cls.__annotations__)
+def declared(cls: type, *legacy: str) -> frozenset[str]:
+    """The keys that the SDK declares for an object, and old ones that Stripe still sends."""
+    return frozenset([*cls.__annotations__, *legacy])
 
 
 def elements(owner: Json, name: str) -> list[Json]:

@@ -7,7 +7,7 @@ has nothing to do takes over the older part of the span that another thread is p
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 
 from leakage_pipeline.stripe_billing.client import Page, StripeReader
@@ -18,6 +18,8 @@ from leakage_pipeline.stripe_billing.values import Json
 
 # A split costs up to one half-filled page more, so each part should hold at least this many pages.
 _PAGES_WORTH_A_SPLIT = 2
+
+_STRIPE_BEGAN = datetime(2011, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,12 @@ class _Board:
             self._busy -= 1
             self._changed.notify_all()
 
+    def found_nothing(self, span: _Span) -> None:
+        """Learn where the history begins from a span that turned out to be empty."""
+        with self._changed:
+            if span.since <= self._floor:
+                self._floor = max(self._floor, span.until + 1)
+
     def split(self, span: _Span, newest: int, oldest: int) -> _Span:
         """Hand older parts of a span to idle threads.
 
@@ -67,9 +75,11 @@ class _Board:
         Returns:
             What remains for this thread.
         """
-        low = max(span.since, self._floor)
-        pages_left = (oldest - low) / max(newest - oldest, 1)
+        if newest == oldest:
+            return span  # a page within one second says nothing about how dense the rest is
         with self._changed:
+            low = max(span.since, self._floor)
+            pages_left = (oldest - low) / (newest - oldest)
             hands = self._idle - len(self._waiting)
             parts = min(hands + 1, int(pages_left / _PAGES_WORTH_A_SPLIT))
             if parts <= 1:
@@ -85,19 +95,26 @@ class _Board:
 class _ListReader:
     """One list of one account up to one instant."""
 
-    def __init__(self, reader: StripeReader, target: StripeObject, as_of: datetime, floor: int):
+    def __init__(
+        self, reader: StripeReader, target: StripeObject, as_of: datetime, floor: int
+    ) -> None:
         self._reader = reader
         self._target = target
         until = int(as_of.timestamp())
         spans = [_Span(0, until, params) for params in target.variants]
         self._board = _Board(spans, floor)
-        self._filtered = target.created_key is not None
+        self._filtered = target.created_filter
 
     def pages(self) -> Iterator[list[Json]]:
         """Yield pages until no span is left; several threads run this at once."""
         while (span := self._board.take()) is not None:
+            found = 0
             try:
-                yield from self._span_pages(span)
+                for objects in self._span_pages(span):
+                    found += len(objects)
+                    yield objects
+                if not found:
+                    self._board.found_nothing(span)
             finally:
                 self._board.give_back()
 
@@ -111,11 +128,10 @@ class _ListReader:
             cursor = page.cursor_after(cursor, self._target.path)
             if cursor is None:
                 return
-            # Splitting relies on "newest first"; a server that does otherwise is read in one go.
-            if times and _descending(times, previous):
+            # Splitting relies on the filter and on "newest first"; a server that does otherwise is
+            # read in one go.
+            if self._filtered and times and _descending(times, previous):
                 previous = times[-1]
-                if previous < span.since:
-                    return  # only a server that ignores the filter gets here
                 span = self._board.split(span, times[0], previous)
 
     def _page(self, span: _Span, cursor: str | None) -> Page:
@@ -133,16 +149,14 @@ class _ListReader:
             return self._reader.page(self._target, span.params, cursor)
 
     def _times(self, page: Page) -> list[int]:
-        key = self._target.created_key
-        if key is None:
-            return []
-        times = [item.get(key) for item in page.objects]
+        times = [item.get(self._target.created_key) for item in page.objects]
         return [time for time in times if type(time) is int]
 
     def _inside(self, page: Page, times: Sequence[int], span: _Span) -> list[Json]:
         objects = page.objects
         if times and not (span.since <= min(times) and max(times) <= span.until):
-            key = self._target.created_key or ""
+            self._filtered = False  # it does not say no, but it does not do it either
+            key = self._target.created_key
             objects = [item for item in objects if _within(item.get(key), span)]
         for item in objects:
             for embedded in self._target.embedded:
@@ -179,7 +193,7 @@ def read_list(
         TransientFailure: still failing after all attempts.
     """
     target = OBJECTS[object_name]
-    whole = _ListReader(reader, target, as_of, int(floor.timestamp()) if floor else 0)
+    whole = _ListReader(reader, target, as_of, int((floor or _STRIPE_BEGAN).timestamp()))
     seen: set[str] = set()
     for objects in gather([whole.pages] * reader.workers, reader.workers):
         fresh = [item for item in objects if item.get("id") not in seen]

@@ -48,7 +48,8 @@ class StripeObject:
         variants: The list is asked once for each; together they are the whole.
         expands: What to expand, the best choice first; a later one is for servers that refuse it.
             Relative to the object; at most 4 levels with the ``data.`` that a list adds.
-        created_key: Key of the creation time; None where the list has no ``created`` filter.
+        created_key: Key of the creation time.
+        created_filter: Whether the list takes ``created``; else later objects are left out here.
         embedded: Lists inside the object that must be completed.
     """
 
@@ -59,7 +60,8 @@ class StripeObject:
     params: Params = field(default_factory=dict)
     variants: tuple[Params, ...] = (_NONE,)
     expands: Expands = ((),)
-    created_key: str | None = "created"
+    created_key: str = "created"
+    created_filter: bool = True
     embedded: tuple[EmbeddedList, ...] = ()
 
 
@@ -148,14 +150,14 @@ _ALL = (
             MappingProxyType({"status": "active"}),
             MappingProxyType({"status": "inactive"}),
         ),
-        created_key=None,
+        created_filter=False,
     ),
     StripeObject(
         # No list of its own: asked per meter, customer and span, see summaries.py.
         name="meter_event_summaries",
         path="/v1/billing/meters/{id}/event_summaries",
         permission="Billing meters (rak_billing_meter_read)",
-        created_key=None,
+        created_filter=False,
     ),
 )
 

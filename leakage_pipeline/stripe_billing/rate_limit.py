@@ -38,7 +38,9 @@ class RateLimiter:
         if per_second <= 0:
             message = f"the request rate must be above 0, not {per_second}"
             raise ValueError(message)
-        self._interval = 1.0 / per_second
+        # A little wider than needed, so that a request that arrives late by as much as an interval
+        # still puts no second over the rate.
+        self._interval = (1.0 + 1.0 / per_second) / per_second
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()

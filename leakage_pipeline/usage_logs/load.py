@@ -97,7 +97,7 @@ def _roll_up(
     ]
     duckdb_rollup.roll_up(connection, parts or [staging.stage_nothing(connection)])
     totals = windows.attribute(connection)
-    rejects.collect(connection, parts, totals.valid, bad)
+    rejects.collect(connection, parts, totals.valid, bad, settings.base_dir)
     return totals
 
 
@@ -127,7 +127,7 @@ def _database(
         types = databases.columns_of(engine, source.table)
         names = list(types)
         positions = columns.match(
-            staging.wanted(source), staging.REQUIRED, names, f"{where}: table {source.table}"
+            parsing.wanted(source), parsing.REQUIRED, names, f"{where}: table {source.table}"
         )
         yield engine, {ours: (names[at], types[names[at]]) for ours, at in positions.items()}
 

@@ -7,6 +7,7 @@ Every column that a source may have is called `raw_<our name>` here; what comes 
 from collections.abc import Mapping
 
 import duckdb
+import pyarrow as pa
 from duckdb import (
     CaseExpression,
     ColumnExpression,
@@ -16,7 +17,7 @@ from duckdb import (
 )
 from duckdb.sqltypes import DuckDBPyType
 
-from leakage_pipeline.settings import USAGE_COLUMNS
+from leakage_pipeline.settings import USAGE_COLUMNS, FileUsageSource, SqlUsageSource
 from leakage_pipeline.usage_logs.meaning import (
     DAY_US,
     EARLIEST_US,
@@ -28,6 +29,8 @@ from leakage_pipeline.usage_logs.meaning import (
 
 # A row that is none: it is neither counted nor rejected.
 BLANK_LINE = "blank line"
+REQUIRED = ("event_id", "customer_id", "meter", "occurred_at")
+NO_ROWS = pa.schema([(name, pa.string()) for name in USAGE_COLUMNS]).empty_table()
 EVENT_COLUMNS = (
     "event_id",
     "customer_ref",
@@ -147,7 +150,8 @@ def parse(
 
     Args:
         raw: Columns `raw_event_id` to `raw_received_at` of any type, `malformed` (boolean; null
-            for a blank line), and `file` and `position`, which pass through.
+            for a blank line), and `file` and `position` (the number of the row in its file, null
+            where the reader does not know it), which pass through.
         payload: The row as found, as JSON text, over the columns of `raw`; default our columns.
 
     Returns:
@@ -174,6 +178,16 @@ def parse(
         *(ColumnExpression(name) for name in (*EVENT_COLUMNS, "reason", "file", "position")),
         kept.alias("payload"),
     )
+
+
+def wanted(source: FileUsageSource | SqlUsageSource) -> dict[str, str]:
+    """Our column names to the source's."""
+    return {name: source.column(name) for name in USAGE_COLUMNS}
+
+
+def no_position() -> Expression:
+    """The position of rows whose source does not number them."""
+    return SQLExpression("cast(null as bigint)").alias("position")
 
 
 def raw_columns(found: Mapping[str, Expression]) -> list[Expression]:

@@ -20,14 +20,11 @@ from duckdb import (
 )
 
 from leakage_pipeline.inputs import columns, delimited, files
-from leakage_pipeline.settings import USAGE_COLUMNS, FileUsageSource, SqlUsageSource
-from leakage_pipeline.usage_logs import parsing
+from leakage_pipeline.settings import USAGE_COLUMNS, FileUsageSource
+from leakage_pipeline.usage_logs import csv_staging, parsing
 from leakage_pipeline.usage_logs.meaning import SAMPLES
 
-REQUIRED = ("event_id", "customer_id", "meter", "occurred_at")
 _FORMATS = ("parquet", "csv", "jsonl")
-_NO_POSITION = SQLExpression("cast(null as bigint)").alias("position")
-_NO_ROWS = pa.schema([(name, pa.string()) for name in USAGE_COLUMNS]).empty_table()
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Part:
 
     @property
     def view(self) -> str:
-        """The view's name; its columns are those of `parsing.parse`."""
+        """The view's name; its columns are those of `parsing.parse`, and `place`."""
         return f"events_{self.order}_{self.form}"
 
     @property
@@ -86,9 +83,7 @@ def stage_files(
         if full:
             part = Part(source.name, order, form)
             with files.readable(full[0] if len(full) == 1 else pattern, where):
-                stage(connection, source, part, full, where)
-            count, samples = delimited.take_malformed(connection, SAMPLES)
-            parts.append(replace(part, malformed_count=count, malformed=tuple(samples)))
+                parts.append(stage(connection, source, part, full, where))
     return parts
 
 
@@ -109,10 +104,10 @@ def stage_stream(
         batches: The rows.
     """
     part = Part(source, order, "sql")
-    _store(part, _streamed(connection, table, _NO_ROWS))
+    _streamed(connection, table, parsing.NO_ROWS).create(part.table)
     for batch in batches:
         rows = pa.Table.from_batches([batch])
-        _store(part, _streamed(connection, table, rows), first=False)
+        _streamed(connection, table, rows).insert_into(part.table)
     _expose(connection, part)
     return part
 
@@ -131,7 +126,7 @@ def _streamed(
             *parsing.raw_columns(found),
             SQLExpression("false").alias("malformed"),
             ConstantExpression(table).alias("file"),
-            _NO_POSITION,
+            parsing.no_position(),
         )
     )
 
@@ -142,7 +137,7 @@ def _parquet(
     part: Part,
     paths: list[str],
     where: str,
-) -> None:
+) -> Part:
     scan = connection.read_parquet(
         [files.duckdb_path(path) for path in paths],
         binary_as_string=True,
@@ -151,7 +146,7 @@ def _parquet(
         filename=True,
         file_row_number=True,
     )
-    positions = columns.match(wanted(source), REQUIRED, scan.columns, where)
+    positions = columns.match(parsing.wanted(source), parsing.REQUIRED, scan.columns, where)
     found = {name: ColumnExpression(scan.columns[at]) for name, at in positions.items()}
     raw = scan.select(
         *parsing.raw_columns(found),
@@ -159,7 +154,8 @@ def _parquet(
         ColumnExpression("filename").alias("file"),
         SQLExpression("file_row_number + 1").alias("position"),
     )
-    parsing.parse(raw).create_view(part.view)
+    parsing.parse(raw).select("*", SQLExpression("0").alias("place")).create_view(part.view)
+    return part
 
 
 def _csv(
@@ -168,24 +164,10 @@ def _csv(
     part: Part,
     paths: list[str],
     where: str,
-) -> None:
-    headers = {path: delimited.read_header(path, where) for path in paths}
-    groups = delimited.by_header(headers)
-    for number, (header, same) in enumerate(groups.items()):
-        positions = columns.match(wanted(source), REQUIRED, header.names, f"{where}: {same[0]}")
-        scan = delimited.scan(connection, header, same)
-        found = {
-            name: FunctionExpression("trim", ColumnExpression(f"c{at}"))
-            for name, at in positions.items()
-        }
-        raw = scan.select(
-            *parsing.raw_columns(found),
-            SQLExpression("false").alias("malformed"),
-            ColumnExpression("filename").alias("file"),
-            _NO_POSITION,
-        )
-        _store(part, parsing.parse(raw), first=number == 0)
+) -> Part:
+    count, malformed = csv_staging.stage(connection, source, part.table, paths, where)
     _expose(connection, part)
+    return replace(part, malformed_count=count, malformed=tuple(malformed))
 
 
 def _jsonl(
@@ -194,8 +176,8 @@ def _jsonl(
     part: Part,
     paths: list[str],
     where: str,  # noqa: ARG001 - one signature for all forms; a JSON log has no header to judge
-) -> None:
-    names = wanted(source)
+) -> Part:
+    names = parsing.wanted(source)
     keys = [ConstantExpression(f'$."{_json_key(names[name])}"') for name in USAGE_COLUMNS]
     fields = FunctionExpression(
         "json_extract_string", ColumnExpression("line"), FunctionExpression("list_value", *keys)
@@ -213,10 +195,12 @@ def _jsonl(
     }
     found["value"] = _exact(found["value"], names["value"])
     raw = lines.select(
-        *parsing.raw_columns(found), "malformed", "file", _NO_POSITION, ColumnExpression("line")
+        *parsing.raw_columns(found), "malformed", "file", parsing.no_position(), "line"
     )
-    _store(part, parsing.parse(raw, payload=ColumnExpression("line")))
+    parsing.parse(raw, payload=ColumnExpression("line")).create(part.table)
     _expose(connection, part)
+    count, malformed = delimited.take_malformed(connection, SAMPLES)
+    return replace(part, malformed_count=count, malformed=tuple(malformed))
 
 
 def _exact(parsed: Expression, name: str) -> Expression:
@@ -231,24 +215,15 @@ def _exact(parsed: Expression, name: str) -> Expression:
     return FunctionExpression("exact_number", parsed, written)
 
 
-def wanted(source: FileUsageSource | SqlUsageSource) -> dict[str, str]:
-    """Our column names to the source's."""
-    return {name: source.column(name) for name in USAGE_COLUMNS}
-
-
 def _json_key(name: str) -> str:
     return re.sub(r'(["\\])', r"\\\1", name)
 
 
-def _store(part: Part, rows: duckdb.DuckDBPyRelation, *, first: bool = True) -> None:
-    if first:
-        rows.create(part.table)
-    else:
-        rows.insert_into(part.table)
-
-
 def _expose(connection: duckdb.DuckDBPyConnection, part: Part) -> None:
-    """The part's table as its view; a row's place in the table stands for its place in the file."""
-    connection.table(part.table).select(
-        SQLExpression("* exclude (position)"), SQLExpression("rowid").alias("position")
-    ).create_view(part.view)
+    """The part's table as its view, with each row's place in the table.
+
+    Rows stand in the order of their files, so that the place tells the record's number.
+    """
+    connection.table(part.table).select("*", SQLExpression("rowid").alias("place")).create_view(
+        part.view
+    )

@@ -59,6 +59,18 @@ def create_all(conn: psycopg2.extensions.connection) -> None:
     conn.commit()
 
 
+def drop_all(conn: psycopg2.extensions.connection) -> None:
+    """Drop every schema but Dagster's own, with all in them. For simulated companies only."""
+    with conn.cursor() as cursor:
+        cursor.execute("select pg_advisory_xact_lock(%s)", (DDL_LOCK,))
+        for schema in SCHEMAS:
+            if schema != "dagster":
+                cursor.execute(
+                    sql.SQL("drop schema if exists {} cascade").format(sql.Identifier(schema))
+                )
+    conn.commit()
+
+
 def _module(name: str) -> ModuleType | None:
     package = name.rpartition(".")[0]
     if importlib.util.find_spec(package) is None or importlib.util.find_spec(name) is None:

@@ -20,12 +20,13 @@ with ended as (
         on subscriptions.subscription_id = prices.subscription_id and prices.usage_type = 'licensed'
     where
         subscriptions.status = 'canceled'
-        and subscriptions.ended_at is not null
+        and prices.ended_at is not null
         and not exists (
             select 1 from {{ ref('stg_stripe__subscriptions') }} as live
             where
                 live.customer_id = subscriptions.customer_id
-                and live.status not in ('canceled', 'incomplete', 'incomplete_expired')
+                and live.status not in ('incomplete', 'incomplete_expired')
+                and (live.ended_at is null or live.ended_at > prices.as_of)
         )
     order by
         subscriptions.customer_id, subscriptions.ended_at desc, prices.period_start desc,

@@ -28,7 +28,9 @@ class ClassificationConfig(dg.Config):
     )
     max_calls: int = Field(default=DEFAULT_MAX_CALLS, ge=0, description="Calls of one run")
     max_dollars: str = Field(
-        default=str(DEFAULT_MAX_DOLLARS), description="US dollars of one run, never exceeded"
+        default=str(DEFAULT_MAX_DOLLARS),
+        pattern=r"^\d+(\.\d+)?$",
+        description="US dollars of one run, never exceeded",
     )
 
 

@@ -157,7 +157,7 @@ def weekly_recovery_report(
     warehouse: WarehouseResource,
     audit_run: AuditRun,
 ) -> dg.MaterializeResult[None]:
-    """The weekly recovery report: one HTML file and the findings behind it, replaced as a whole."""
+    """The weekly recovery report: one HTML file and its findings as CSV, replaced as a whole."""
     with permanent_failures_end_the_run(), warehouse.connect() as conn:
         files = build_report(
             conn,
@@ -187,7 +187,7 @@ def _path(path: Path) -> dg.MetadataValue[Any]:
 
 def _totals(totals: Sequence[Mapping[str, Any]]) -> str:
     head = (
-        "| direction | basis | findings | customers | closed periods | open so far | a month now |\n"
+        "| direction | basis | findings | customers | closed periods | open | a month now |\n"
         "|---|---|--:|--:|--:|--:|--:|\n"
     )
     return head + "\n".join(

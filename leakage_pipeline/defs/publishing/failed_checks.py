@@ -1,6 +1,6 @@
 """Reads from Dagster which asset checks failed, in words for a report.
 
-A failed check that does not block leaves the run green, so the report and the digest have to say it.
+A failed check that does not block leaves the run green: report and digest have to say it.
 """
 
 import dagster as dg

@@ -448,7 +448,7 @@ def _exceptions() -> list[dict[str, Any]]:
 def _calculations() -> list[dict[str, Any]]:
     month = Decimal(2_592_000)
 
-    def row(charge_id: str, currency: str, index: int, units: str, unit: str, amount: str):  # noqa: ANN202
+    def row(charge_id: str, currency: str, index: int, units: str, unit: str, amount: str):
         return {
             "charge_id": charge_id,
             "currency": currency,

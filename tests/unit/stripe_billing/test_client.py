@@ -8,7 +8,7 @@ import stripe
 
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure, TransientFailure
 from leakage_pipeline.simulator.stripe_server import Faults, ScriptedFault, StripeServer
-from leakage_pipeline.stripe_billing.client import StripeReader
+from leakage_pipeline.stripe_billing.client import StripeReader, usual_rate
 from leakage_pipeline.stripe_billing.concurrency import gather
 from leakage_pipeline.stripe_billing.errors import (
     EndpointForbidden,
@@ -257,4 +257,10 @@ def test_the_rate_is_never_exceeded_whatever_the_threads_do(
         return lambda: [reader.retrieve("customers", "cus_1")]
 
     assert len(list(gather([ask() for _ in range(60)], workers=6))) == 60
-    assert stripe_server.max_rate() <= 41
+    assert stripe_server.max_rate() <= 40
+
+
+def test_the_usual_rate_is_gentle_with_stripe_and_quick_on_this_machine() -> None:
+    assert usual_rate(None) == usual_rate("https://api.stripe.com") == 20
+    assert usual_rate("http://127.0.0.1:8080") == usual_rate("http://localhost:1") == 500
+    assert usual_rate("http://localhost.example.com") == 20

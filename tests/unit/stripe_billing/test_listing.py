@@ -24,6 +24,10 @@ def _customers(times: list[int]) -> list[so.JsonObject]:
     return [so.customer(f"cus_{number}", created=time) for number, time in enumerate(times)]
 
 
+def _rng() -> random.Random:
+    return random.Random(7)  # noqa: S311 - reproducible, not secret
+
+
 SPREADS = {
     "even": lambda rng: rng.randint(JAN, JUST_NOW),
     "one second": lambda _: JAN,
@@ -37,7 +41,7 @@ SPREADS = {
 def test_a_long_list_is_read_whole_and_once_whatever_its_spread(
     spread: str, workers: int, reader_of: ReaderOf
 ) -> None:
-    rng = random.Random(7)
+    rng = _rng()
     account = so.StripeAccount(customers=_customers([SPREADS[spread](rng) for _ in range(1203)]))
     with StripeServer(account, now=AS_OF) as server:
         reader = reader_of(server, workers=workers)
@@ -54,7 +58,7 @@ def test_a_short_list_is_one_request(reader: StripeReader) -> None:
 
 
 def test_faults_in_mid_list_change_nothing(reader_of: ReaderOf) -> None:
-    rng = random.Random(7)
+    rng = _rng()
     times = [rng.randint(JAN, JUST_NOW) for _ in range(900)]
     faults = Faults(seed=5, rate_429=0.1, rate_500=0.1, rate_cut=0.1)
     with StripeServer(so.StripeAccount(customers=_customers(times)), now=AS_OF) as server:
@@ -153,7 +157,7 @@ def test_servers_with_another_order_or_without_the_filter_are_read_whole(
     if order == "newest first":
         objects.reverse()
     elif order == "shuffled":
-        random.Random(1).shuffle(objects)
+        _rng().shuffle(objects)
     wire.answer = _listing(objects, **options)
     found = Counter(_ids(reader_of(wire), "customers"))
     assert found == Counter(customer["id"] for customer in customers)

@@ -88,6 +88,7 @@ def trap_account() -> so.StripeAccount:
         ],
         meters=[
             so.meter("mtr_calls", event_name="api_calls", created=JAN),
+            so.meter("mtr_future", event_name="future", created=JUL),
             so.meter("mtr_old", event_name="old", created=JAN, formula="last", deactivated_at=MAY),
         ],
         meter_events=[

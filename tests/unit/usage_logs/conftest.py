@@ -10,7 +10,6 @@ import psycopg2.extensions
 import pytest
 
 from leakage_pipeline.settings import Settings, load_settings
-
 from tests.unit.usage_logs.reference import World
 
 AS_OF = datetime(2026, 6, 1, 6, tzinfo=UTC)

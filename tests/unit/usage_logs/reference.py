@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from itertools import pairwise
 from typing import Any
 
 Row = Mapping[str, str | None]
@@ -124,9 +125,7 @@ def roll_up(sources: Sequence[tuple[str, Iterable[Row]]], world: World) -> Answe
 def window_of(at: datetime, cuts: Sequence[datetime]) -> tuple[datetime, datetime]:
     day = at.replace(hour=0, minute=0, second=0, microsecond=0)
     bounds = sorted({day, day + DAY, *(cut for cut in cuts if day < cut < day + DAY)})
-    return next(
-        (start, end) for start, end in zip(bounds[:-1], bounds[1:], strict=True) if start <= at < end
-    )
+    return next((start, end) for start, end in pairwise(bounds) if start <= at < end)
 
 
 def is_late(world: World, customer: str, meter: str, start: datetime, received: datetime) -> bool:

@@ -20,7 +20,11 @@ with finalized as (
         invoices.amount_paid as invoice_amount_paid
     from {{ ref('stg_stripe__invoice_lines') }} as lines
     inner join {{ ref('stg_stripe__invoices') }} as invoices on lines.invoice_id = invoices.invoice_id
-    where invoices.status in ('open', 'paid', 'uncollectible')
+    cross join {{ ref('stg_business__audit_settings') }} as settings
+    where
+        invoices.status in ('open', 'paid', 'uncollectible')
+        -- Auditing a past instant: what was finalised later was a draft then.
+        and (invoices.finalized_at is null or invoices.finalized_at <= settings.as_of)
 ),
 
 -- A pending proration names only the subscription: its price tells the item, else the only licensed item is meant.

@@ -72,13 +72,15 @@ select
     case
         when items.is_removed then items.last_seen_at
         when subscriptions.status = 'paused' then items.current_period_end
-        else subscriptions.ended_at
+        when subscriptions.ended_at <= settings.as_of then subscriptions.ended_at
     end as billed_until,
-    subscriptions.ended_at,
+    -- Auditing a past instant: what ended later had not ended then.
+    case when subscriptions.ended_at <= settings.as_of then subscriptions.ended_at end as ended_at,
     subscriptions.billing_cycle_anchor,
     subscriptions.trial_started_at,
     subscriptions.trial_ended_at
 from items
+cross join {{ ref('stg_business__audit_settings') }} as settings
 inner join {{ ref('stg_stripe__subscriptions') }} as subscriptions
     on items.subscription_id = subscriptions.subscription_id
 inner join {{ ref('int_periods__customers_in_scope') }} as scope on subscriptions.customer_id = scope.customer_id

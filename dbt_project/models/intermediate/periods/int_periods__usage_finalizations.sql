@@ -16,5 +16,5 @@ where
     periods.usage_type = 'metered'
     and periods.stripe_event_name is not null
     and invoices.status in ('open', 'paid', 'uncollectible')
-    and invoices.finalized_at is not null
+    and invoices.finalized_at <= periods.as_of
 group by periods.customer_id, periods.stripe_event_name, periods.period_start, periods.period_end

@@ -75,6 +75,7 @@ select
     phase,
     as_of,
     trial_ended_at,
+    ended_at,
     is_last,
     is_cut_short,
     price_id,

@@ -1,0 +1,22 @@
+{{ config(severity='error', meta={'dagster': {'ref': {'name': 'fct_leakage_detections'}}}) }}
+-- No finding is lost on its way: each one found is judged, and each one judged is published, covered by an approved
+-- exception, or smaller than the least amount that is published.
+with counts as (
+    select
+        (select count(*) filter (where leakage_amount > 0) from {{ ref('int_findings__collected') }}) as found,
+        (select count(*) from {{ ref('int_findings__judged') }}) as judged,
+        (select count(*) from {{ ref('fct_leakage_detections') }}) as published,
+        (select count(*) from {{ ref('fct_approved_exceptions') }}) as excepted,
+        (
+            select count(*)
+            from {{ ref('int_findings__judged') }} as judged
+            cross join {{ ref('stg_business__audit_settings') }} as settings
+            where
+                judged.exception_id is null
+                and coalesce(judged.reporting_amount, judged.leakage_amount) < settings.min_amount
+        ) as small
+)
+
+select *
+from counts
+where found != judged or judged != published + excepted + small

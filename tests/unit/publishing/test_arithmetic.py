@@ -1,0 +1,114 @@
+"""The sum behind a finding can be checked with a calculator."""
+
+from decimal import Decimal
+
+from pydantic import SecretStr
+
+from leakage_pipeline.publishing.arithmetic import calculation, charge_lines, facts
+from leakage_pipeline.publishing.stripe_links import is_test_mode, link, links_of
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+
+def tier(**changes: object) -> dict[str, object]:
+    month = Decimal(2_592_000)
+    return {
+        "currency": "usd",
+        "units": Decimal(75),
+        "unit_amount": Decimal(5),
+        "flat_amount": Decimal(0),
+        "multiplier": Decimal(1),
+        "share_seconds": month,
+        "full_seconds": month,
+        "amount": Decimal(375),
+        **changes,
+    }
+
+
+def test_a_tier_reads_as_a_product() -> None:
+    assert calculation([tier()]) == [f"75 {TIMES} $5.00 = $375.00"]
+
+
+def test_shares_flat_fees_and_fractions_of_a_cent_are_written_out() -> None:
+    assert calculation(
+        [
+            tier(unit_amount=Decimal("0.0005"), amount=Decimal("0.04")),
+            tier(share_seconds=Decimal(864_000), amount=Decimal(125)),
+            tier(units=Decimal(0), flat_amount=Decimal(10), amount=Decimal(10)),
+            tier(units=Decimal(0), amount=Decimal(0)),
+        ]
+    ) == [
+        f"75 {TIMES} 0.0005 USD = $0.04",
+        f"75 {TIMES} $5.00 {TIMES} 864,000 of 2,592,000 seconds = $125.00",
+        "$10.00 flat = $10.00",
+    ]
+
+
+def test_charges_that_differ_come_first() -> None:
+    evidence = {
+        "charges": [
+            {"charge_id": "a", "kind": "fee", "expected_net": 49, "billed_net": 49},
+            {
+                "charge_id": "b",
+                "kind": "usage",
+                "expected_quantity": 500000,
+                "billed_quantity": 460000,
+                "expected_net": Decimal("50000.00"),
+                "billed_net": Decimal("46000.00"),
+            },
+        ]
+    }
+    first, second = charge_lines(evidence, "minutes", "usd")
+    assert first.name == "Usage of minutes"
+    assert first.quantity == "500,000 used, 460,000 billed"
+    assert (first.expected, first.billed) == ("$50,000.00", "$46,000.00")
+    assert first.difference == "$4,000.00"
+    assert second.name == "Licence"
+
+
+def test_lists_of_lists_of_charges_are_read_too() -> None:
+    nested = {"charges": [[{"charge_id": "a", "kind": "fee", "expected_net": 5, "billed_net": 0}]]}
+    assert [line.name for line in charge_lines(nested, None, "usd")] == ["Licence"]
+
+
+def test_facts_leave_ids_out_and_read_dates_and_money() -> None:
+    evidence = {
+        "account_id": "A-1",
+        "plan": "basic",
+        "plan_price": Decimal("49.0"),
+        "features_enabled": ["sso", "audit_log"],
+        "subscription_ended_at": "2026-08-02T10:00:00+00:00",
+        "discount_percent_billed": 15,
+        "price": "price_1ExampleABC",
+    }
+    assert facts(evidence, "usd") == [
+        ("Plan", "basic"),
+        ("List price of the plan", "$49.00"),
+        ("Features switched on", "sso, audit_log"),
+        ("Subscription ended", "2 Aug 2026"),
+        ("Discount percent billed", "15\N{NO-BREAK SPACE}%"),
+    ]
+
+
+def test_only_an_id_under_a_key_of_ids_becomes_a_link() -> None:
+    evidence = {
+        "authority": "price_book",
+        "stripe_price_id": "price_1Abc",
+        "invoice_ids": ["in_1Abc", "in_1Abc"],
+        "customer_id": 'cus_"><script>',
+    }
+    links = links_of(["cus_1Abc", None], evidence, test_mode=True)
+    assert [page.url for page in links] == [
+        "https://dashboard.stripe.com/test/customers/cus_1Abc",
+        "https://dashboard.stripe.com/test/invoices/in_1Abc",
+        "https://dashboard.stripe.com/test/prices/price_1Abc",
+    ]
+
+
+def test_the_key_tells_which_dashboard() -> None:
+    assert is_test_mode(SecretStr("rk_test_abc"))
+    assert not is_test_mode(SecretStr("rk_live_abc"))
+    assert not is_test_mode(None)
+    page = link("in_1Abc", test_mode=False)
+    assert page is not None
+    assert page.url == "https://dashboard.stripe.com/invoices/in_1Abc"
