@@ -19,8 +19,8 @@ from leakage_pipeline.settings import FileUsageSource, Settings, SqlUsageSource,
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.errors import EndpointForbidden, EndpointMissing
 from leakage_pipeline.stripe_billing.objects import OBJECTS, StripeObject
-from leakage_pipeline.usage_logs.staging import REQUIRED as USAGE_REQUIRED
-from leakage_pipeline.usage_logs.staging import wanted
+from leakage_pipeline.usage_logs.parsing import REQUIRED as USAGE_REQUIRED
+from leakage_pipeline.usage_logs.parsing import wanted
 from leakage_pipeline.warehouse.audit_lock import audit_lock
 from leakage_pipeline.warehouse.connection import connect, describe
 from leakage_pipeline.warehouse.server import ensure_running

@@ -109,7 +109,9 @@ def root_failure(error: BaseException) -> Exception:
     """The failure of ours that an error was caused by, else one that names its innermost cause."""
     link: BaseException | None = error
     innermost = error
-    while link is not None:
+    seen: set[int] = set()  # libraries that re-raise what they caught make rings of contexts
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
         if isinstance(link, _OURS):
             return link
         innermost = link

@@ -33,6 +33,7 @@ _EVENT_TYPE = "leakage_digest"
 _TIMEOUT_SECONDS = 30
 _RATE_LIMIT_RETRIES = 3
 _HISTORY = 100
+_ERROR_CODE = re.compile(r"[a-z_]{2,60}")
 _CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{6,}")
 # What the SDK raises over an answer that is JSON but none of Slack's.
 _FOREIGN = (AttributeError, TypeError, ValueError)
@@ -200,7 +201,9 @@ class _Slack:
 
 def _error_code(response: object) -> str:
     data = response if isinstance(response, dict) else getattr(response, "data", None)
-    return str(data.get("error") or "") if isinstance(data, dict) else ""
+    code = str(data.get("error") or "") if isinstance(data, dict) else ""
+    # The SDK puts a whole page that is no JSON where the code would be.
+    return code if _ERROR_CODE.fullmatch(code) else ""
 
 
 def _rate_limited(status: int) -> bool:

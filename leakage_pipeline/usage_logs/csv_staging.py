@@ -4,7 +4,7 @@ DuckDB skips what follows a quote that is never closed, and refuses mixed line e
 read again by Python's csv module, which is slower and loses nothing.
 """
 
-from collections.abc import Iterable
+from dataclasses import dataclass, field
 from itertools import islice
 
 import duckdb
@@ -18,12 +18,28 @@ from duckdb import (
 )
 
 from leakage_pipeline.inputs import columns, delimited, files
-from leakage_pipeline.inputs.delimited import Header, Malformed
+from leakage_pipeline.inputs.delimited import Header, Malformed, Record
 from leakage_pipeline.settings import FileUsageSource
 from leakage_pipeline.usage_logs import parsing
 from leakage_pipeline.usage_logs.meaning import SAMPLES
 
 _ROWS_PER_BATCH = 50_000
+
+
+@dataclass
+class Staged:
+    """What became of the files.
+
+    Attributes:
+        again: Files of which the table holds rows twice: those of the scan, without a position, do
+            not count.
+        malformed_count: Records that do not fit their header.
+        malformed: The first of them.
+    """
+
+    again: list[str] = field(default_factory=list)
+    malformed_count: int = 0
+    malformed: list[Malformed] = field(default_factory=list)
 
 
 def stage(
@@ -32,7 +48,7 @@ def stage(
     table: str,
     paths: list[str],
     where: str,
-) -> tuple[int, list[Malformed]]:
+) -> Staged:
     """Parse CSV files into a new table, in their order.
 
     Args:
@@ -42,15 +58,13 @@ def stage(
         paths: The files, none of them empty.
         where: What to begin a message with.
 
-    Returns:
-        How many records do not fit their header, and the first of them.
-
     Raises:
         ConfigurationError: A file cannot be opened, or a required column is missing.
     """
     headers = {path: delimited.read_header(path, where) for path in paths}
-    _insert(connection.from_arrow(parsing.NO_ROWS), table, _by_name(), ConstantExpression(""))
-    again: list[tuple[Header, str, dict[str, Expression]]] = []
+    _parsed(connection.from_arrow(parsing.NO_ROWS), {}, ConstantExpression("")).create(table)
+    staged = Staged()
+    again: dict[str, dict[str, Expression]] = {}
     for header, same in delimited.by_header(headers).items():
         positions = columns.match(
             parsing.wanted(source), parsing.REQUIRED, header.names, f"{where}: {same[0]}"
@@ -59,16 +73,30 @@ def stage(
             name: FunctionExpression("trim", ColumnExpression(f"c{at}"))
             for name, at in positions.items()
         }
-        again += [
-            (header, path, cells) for path in _scan(connection, table, header, same, cells)
-        ]
-    careful = [path for _, path, _ in again]
-    count, malformed = delimited.take_malformed(connection, SAMPLES, without=careful)
-    for header, path, cells in again:
-        bad = _read(connection, table, header, path, cells)
-        count += len(bad)
-        malformed += bad[:SAMPLES]
-    return count, malformed
+        again |= dict.fromkeys(_scan(connection, table, header, same, cells), cells)
+    staged.again = list(again)
+    staged.malformed_count, staged.malformed = delimited.take_malformed(
+        connection, SAMPLES, without=staged.again
+    )
+    for path, cells in again.items():
+        _read(connection, table, headers[path], path, cells, staged)
+    return staged
+
+
+def _parsed(
+    raw: duckdb.DuckDBPyRelation,
+    cells: dict[str, Expression],
+    file: Expression,
+    position: Expression | None = None,
+) -> duckdb.DuckDBPyRelation:
+    return parsing.parse(
+        raw.select(
+            *parsing.raw_columns(cells),
+            SQLExpression("false").alias("malformed"),
+            file.alias("file"),
+            position.alias("position") if position is not None else parsing.no_position(),
+        )
+    )
 
 
 def _scan(
@@ -81,19 +109,12 @@ def _scan(
     """Scan files into the table; returns those that must be read record by record instead."""
     try:
         scan = delimited.scan(connection, header, paths)
-        _insert(scan, table, cells, ColumnExpression("filename"))
+        _parsed(scan, cells, ColumnExpression("filename")).insert_into(table)
     except duckdb.InvalidInputException:
         if len(paths) == 1:
             return paths
-        return [
-            bad for path in paths for bad in _scan(connection, table, header, [path], cells)
-        ]
-    unclosed = [path for path in delimited.unclosed(connection) if path in paths]
-    if unclosed:
-        files_table = pa.table({"file": pa.array(unclosed, pa.string())})
-        connection.from_arrow(files_table).create_view("unclosed_files")
-        connection.table(table).filter("true")
-    return unclosed
+        return [bad for path in paths for bad in _scan(connection, table, header, [path], cells)]
+    return [path for path in delimited.unclosed(connection) if path in paths]
 
 
 def _read(
@@ -102,18 +123,26 @@ def _read(
     header: Header,
     path: str,
     cells: dict[str, Expression],
-) -> list[Malformed]:
-    """Read a file record by record into the table; returns its malformed records."""
-    bad: list[Malformed] = []
+    staged: Staged,
+) -> None:
+    """Read a file record by record into the table."""
     with files.open_text(path, errors="replace") as stream:
         records = delimited.records(stream, header)
         while chunk := list(islice(records, _ROWS_PER_BATCH)):
             good = [record for record in chunk if not record.reason]
-            bad += [
+            bad = [record for record in chunk if record.reason]
+            staged.malformed_count += len(bad)
+            staged.malformed += [
                 Malformed(path, record.line, record.text, record.reason)
-                for record in chunk
-                if record.reason
+                for record in bad[: max(0, SAMPLES - len(staged.malformed))]
             ]
             if good:
-                _insert(_relation(connection, good), table, cells, ConstantExpression(path))
-    return bad
+                relation = connection.from_arrow(_table(good))
+                line = ColumnExpression("line")
+                _parsed(relation, cells, ConstantExpression(path), line).insert_into(table)
+
+
+def _table(records: list[Record]) -> pa.Table:
+    cells = zip(*(record.fields for record in records), strict=True)
+    arrays = {f"c{at}": pa.array(column, pa.string()) for at, column in enumerate(cells)}
+    return pa.table({**arrays, "line": pa.array([record.line for record in records], pa.int64())})

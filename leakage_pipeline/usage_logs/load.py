@@ -36,6 +36,12 @@ from leakage_pipeline.usage_logs.tables import (
 )
 from leakage_pipeline.warehouse import load, ops
 
+_RESULTS = (
+    (USAGE_WINDOWS, windows.usage_windows),
+    (UNATTRIBUTED_USAGE, windows.unattributed_usage),
+    (LOG_COVERAGE, windows.log_coverage),
+)
+
 
 def load_usage(
     settings: Settings,
@@ -63,7 +69,7 @@ def load_usage(
         for spec in TABLES:
             load.replace(conn, spec, spec.empty(), commit=False)
         conn.commit()
-        return UsageLoadResult(missing=True)
+        return UsageLoadResult(rows={spec.name: 0 for spec in TABLES}, missing=True)
     with open_duckdb(settings.home, memory_limit=memory_limit) as (connection, folder):
         parsing.prepare(connection, microseconds(as_of))
         references.load(connection, folder, conn, {"as_of": as_of})
@@ -143,16 +149,17 @@ def _write(
     bad: rejects.Rejects,
 ) -> UsageLoadResult:
     try:
-        rows = load.replace(conn, USAGE_WINDOWS, windows.usage_windows(connection), commit=False)
-        load.replace(conn, UNATTRIBUTED_USAGE, windows.unattributed_usage(connection), commit=False)
-        load.replace(conn, LOG_COVERAGE, windows.log_coverage(connection), commit=False)
+        rows = {
+            spec.name: load.replace(conn, spec, rows_of(connection), commit=False)
+            for spec, rows_of in _RESULTS
+        }
         ops.record_rejected(conn, bad.rows, commit=False)
         conn.commit()
     except BaseException:
         conn.rollback()
         raise
     return UsageLoadResult(
-        windows=rows,
+        rows=rows,
         events=totals.events,
         duplicates=totals.duplicates,
         late_events=totals.late_events,

@@ -60,7 +60,7 @@ class UsageLoadResult:
     """What one roll-up found.
 
     Attributes:
-        windows: Rows of usage_windows.
+        rows: Rows loaded, by table.
         events: Events counted, those of unknown customers too.
         duplicates: Repeated events that were not counted.
         late_events: Events received after their invoice was finalised.
@@ -69,13 +69,18 @@ class UsageLoadResult:
         missing: No usage source is configured.
     """
 
-    windows: int = 0
+    rows: dict[str, int] = field(default_factory=dict)
     events: int = 0
     duplicates: int = 0
     late_events: int = 0
     unattributed_events: int = 0
     rejected: dict[str, dict[str, int]] = field(default_factory=dict)
     missing: bool = False
+
+    @property
+    def windows(self) -> int:
+        """Rows of usage_windows."""
+        return self.rows.get("usage_windows", 0)
 
     @property
     def unreadable(self) -> int:

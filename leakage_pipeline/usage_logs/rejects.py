@@ -6,10 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import duckdb
 from duckdb import ColumnExpression, ConstantExpression, SQLExpression
 
+from leakage_pipeline.inputs import files
 from leakage_pipeline.usage_logs.meaning import (
     LATER_THAN_AUDIT,
     SAMPLES,
@@ -22,6 +24,8 @@ from leakage_pipeline.warehouse.ops import RejectedRow
 
 # The header of a CSV is record 1; a row's place in its table counts from 0.
 _FIRST_RECORD = {"csv": 2, "jsonl": 1}
+# Rows of a database have no stable number; their id or their content does not move.
+_KEY = SQLExpression("coalesce(event_id, md5(payload))").alias("key")
 
 
 @dataclass
@@ -67,7 +71,11 @@ def limit_of(reason: str) -> int:
 
 
 def collect(
-    connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], valid: int, rejects: Rejects
+    connection: duckdb.DuckDBPyConnection,
+    parts: Sequence[Part],
+    valid: int,
+    rejects: Rejects,
+    base: Path,
 ) -> None:
     """Find the rejected rows of staged parts.
 
@@ -77,25 +85,22 @@ def collect(
         valid: Readable rows of all parts together. When that is every row, Parquet files are not
             scanned again.
         rejects: What is found is added here.
+        base: The folder to which the files' names are told relatively.
     """
-    total = sum(_count(connection, part) for part in parts)
+    total = sum(connection.view(part.view).shape[0] for part in parts)
     for part in parts:
         if part.malformed_count:
-            rejects.add(
-                part.source,
-                Reason.MALFORMED,
-                part.malformed_count,
-                ((f"{bad.path}:{bad.record}", bad.text) for bad in part.malformed),
+            samples = (
+                (f"{files.shown(bad.path, base)}:{bad.record}", bad.text) for bad in part.malformed
             )
+            rejects.add(part.source, Reason.MALFORMED, part.malformed_count, samples)
         if total > valid:
-            _collect_part(connection, part, rejects)
+            _collect_part(connection, part, rejects, base)
 
 
-def _count(connection: duckdb.DuckDBPyConnection, part: Part) -> int:
-    return connection.view(part.view).shape[0]
-
-
-def _collect_part(connection: duckdb.DuckDBPyConnection, part: Part, rejects: Rejects) -> None:
+def _collect_part(
+    connection: duckdb.DuckDBPyConnection, part: Part, rejects: Rejects, base: Path
+) -> None:
     bad = connection.view(part.view).filter(SQLExpression("reason is not null"))
     counts = bad.aggregate("reason, count(*)", "reason").order("reason").fetchall()
     firsts = _first_places(connection, part) if part.form in _FIRST_RECORD else {}
@@ -103,32 +108,35 @@ def _collect_part(connection: duckdb.DuckDBPyConnection, part: Part, rejects: Re
         if reason != BLANK_LINE:
             rows = (
                 bad.filter(ColumnExpression("reason") == ConstantExpression(reason))
-                .select("file", "position", "event_id", "payload", SQLExpression("md5(payload)"))
+                .select("file", "position", "place", _KEY, "payload")
                 .limit(limit_of(reason))
                 .fetchall()
             )
-            rejects.add(part.source, reason, count, _samples(part, rows, firsts))
+            rejects.add(part.source, reason, count, _samples(part, rows, firsts, base))
 
 
 def _first_places(connection: duckdb.DuckDBPyConnection, part: Part) -> dict[str, int]:
     """The first place of each file in the part's table, in which files stand one after another."""
-    rows = connection.view(part.view).aggregate("file, min(position)", "file").fetchall()
+    rows = connection.view(part.view).aggregate("file, min(place)", "file").fetchall()
     return {str(file): int(first) for file, first in rows}
 
 
 def _samples(
-    part: Part, rows: Sequence[tuple[str, int, str | None, str, str]], firsts: dict[str, int]
+    part: Part,
+    rows: Sequence[tuple[str, int | None, int, str, str]],
+    firsts: dict[str, int],
+    base: Path,
 ) -> Iterator[tuple[str, str]]:
     gaps: dict[str, list[int]] = defaultdict(list)
     for bad in part.malformed:
         # The place, among readable records, before which a malformed one stood.
         gaps[bad.path].append(bad.record - len(gaps[bad.path]))
-    for file, position, event_id, payload, digest in rows:
+    for file, position, place, key, payload in rows:
         if part.form == "sql":
-            # Rows of a table have no stable number; their id or their content does not move.
-            yield f"{file}:{event_id or digest}", payload
-        elif part.form == "parquet":
-            yield f"{file}:{position}", payload
-        else:
-            record = position - firsts[file] + _FIRST_RECORD[part.form]
-            yield f"{file}:{record + bisect_right(gaps[file], record)}", payload
+            yield f"{file}:{key}", payload
+            continue
+        number = position
+        if number is None:
+            number = place - firsts[file] + _FIRST_RECORD[part.form]
+            number += bisect_right(gaps[file], number)
+        yield f"{files.shown(file, base)}:{number}", payload

@@ -5,7 +5,7 @@ streamed from a database) is parsed once into a table on disk, since parsing is 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import duckdb
@@ -165,9 +165,9 @@ def _csv(
     paths: list[str],
     where: str,
 ) -> Part:
-    count, malformed = csv_staging.stage(connection, source, part.table, paths, where)
-    _expose(connection, part)
-    return replace(part, malformed_count=count, malformed=tuple(malformed))
+    staged = csv_staging.stage(connection, source, part.table, paths, where)
+    _expose(connection, part, staged.again)
+    return replace(part, malformed_count=staged.malformed_count, malformed=tuple(staged.malformed))
 
 
 def _jsonl(
@@ -219,11 +219,14 @@ def _json_key(name: str) -> str:
     return re.sub(r'(["\\])', r"\\\1", name)
 
 
-def _expose(connection: duckdb.DuckDBPyConnection, part: Part) -> None:
+def _expose(connection: duckdb.DuckDBPyConnection, part: Part, again: Sequence[str] = ()) -> None:
     """The part's table as its view, with each row's place in the table.
 
-    Rows stand in the order of their files, so that the place tells the record's number.
+    Rows stand in the order of their files, so that the place tells the record's number. Files that
+    were read `again` have rows with a position of their own, and only those count.
     """
-    connection.table(part.table).select("*", SQLExpression("rowid").alias("place")).create_view(
-        part.view
-    )
+    rows = connection.table(part.table).select("*", SQLExpression("rowid").alias("place"))
+    if again:
+        twice = ColumnExpression("file").isin(*map(ConstantExpression, again))
+        rows = rows.filter(~twice | ColumnExpression("position").isnotnull())
+    rows.create_view(part.view)

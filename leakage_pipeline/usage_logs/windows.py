@@ -10,14 +10,22 @@ import duckdb
 import pyarrow as pa
 
 # Exact decimals leave as text without the zeros that pad them to twelve places.
-_MACRO = """
+_EXACT = """
     create or replace temp macro exact(number) as
     rtrim(rtrim(cast(cast(number as decimal(38, 12)) as varchar), '0'), '.')
 """
+_STORABLE = """
+    create or replace temp macro storable(name) as replace(name, chr(0), chr(65533))
+"""
+# Postgres stores no NUL character; names that hold one are told with a mark in its place.
 _ATTRIBUTED = """
     create view attributed as
     select
-        sums.*,
+        sums.* replace (
+            storable(sums.customer_ref) as customer_ref,
+            storable(sums.meter) as meter,
+            storable(sums.source) as source
+        ),
         customers.customer_id,
         coalesce(
             list_min(list_filter(cut_days.cuts, lambda cut: cut > sums.window_start_us)),
@@ -62,11 +70,12 @@ _UNATTRIBUTED = """
         source,
         make_timestamptz(window_start_us) as window_start,
         make_timestamptz(window_end_us) as window_end,
-        event_count,
-        exact(quantity_sum) as quantity_sum,
+        cast(sum(event_count) as bigint) as event_count,
+        exact(sum(quantity_sum)) as quantity_sum,
         'unknown_customer' as reason
     from attributed
     where customer_id is null
+    group by customer_ref, meter, source, window_start_us, window_end_us
 """
 _COVERAGE = """
     select
@@ -74,7 +83,7 @@ _COVERAGE = """
         make_timestamptz(min(first_us)) as first_event_at,
         make_timestamptz(max(latest.occurred_us)) as last_event_at,
         cast(sum(event_count) as bigint) as event_count
-    from window_sums
+    from attributed
     group by meter
 """
 _TOTALS = """
@@ -109,8 +118,8 @@ def attribute(connection: duckdb.DuckDBPyConnection) -> Totals:
     Args:
         connection: With window_sums, late_sums and the tables of `references`.
     """
-    connection.execute(_MACRO)
-    connection.execute(_ATTRIBUTED)
+    for statement in (_EXACT, _STORABLE, _ATTRIBUTED):
+        connection.execute(statement)
     (row,) = connection.execute(_TOTALS).fetchall()
     return Totals(*(int(number) for number in row))
 

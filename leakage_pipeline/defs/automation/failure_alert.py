@@ -1,10 +1,14 @@
 """Says once, in the log and in Slack, that a run failed, in the words of the failure itself."""
 
+import re
+
 import dagster as dg
 
 from leakage_pipeline.defs.automation.jobs import nightly_audit, weekly_report
 from leakage_pipeline.publishing.failure_notice import post_failure
 from leakage_pipeline.settings import environment_from, load_environment
+
+_EXCEPTION_NAME = re.compile(r"^[A-Za-z_][\w.]*: ")
 
 
 @dg.run_failure_sensor(
@@ -25,11 +29,17 @@ def run_failed(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
 
 
 def root_message(context: dg.RunFailureSensorContext) -> str:
-    """The innermost error of the first step that failed, as one line."""
-    for event in context.get_step_failure_events():
-        error = event.step_failure_data.error
-        while error is not None and error.cause is not None:
+    """What failed first, as one line: the error below Dagster's own wrappers."""
+    errors = [event.step_failure_data.error for event in context.get_step_failure_events()]
+    errors.append(context.failure_event.job_failure_data.error)
+    for first in errors:
+        error = first
+        while error is not None and error.cause is not None and _is_wrapper(error.cls_name):
             error = error.cause
         if error is not None:
-            return str(error.message).strip()
+            return _EXCEPTION_NAME.sub("", error.message.strip(), count=1)
     return context.failure_event.message or "no reason given"
+
+
+def _is_wrapper(name: str | None) -> bool:
+    return name == "Failure" or (name or "").startswith("Dagster")

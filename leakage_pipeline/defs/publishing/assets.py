@@ -16,7 +16,7 @@ from leakage_pipeline.defs.publishing.failed_checks import (
     failed_checks_of_run,
 )
 from leakage_pipeline.defs.resources import AuditRun, SettingsResource, WarehouseResource
-from leakage_pipeline.defs.stripe_billing.failures import (
+from leakage_pipeline.defs.failures import (
     RETRY_POLICY,
     permanent_failures_end_the_run,
 )

@@ -12,7 +12,7 @@ import dagster as dg
 import psycopg2.extensions
 
 from leakage_pipeline.defs.resources import AuditRun, StripeResource, WarehouseResource
-from leakage_pipeline.defs.stripe_billing.failures import (
+from leakage_pipeline.defs.failures import (
     RETRY_POLICY,
     permanent_failures_end_the_run,
 )

@@ -7,6 +7,7 @@ Each model belongs to exactly one step; the steps are graph selections, not tags
 """
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,10 @@ def _build(
 ) -> Iterator[Any]:
     """Run `dbt build` for the step's models; a failed data test of severity error stops the run."""
     os.environ.update(dbt_environment(warehouse.url()))
-    dbt = DbtCliResource(project_dir=PROJECT)
+    # The one beside our interpreter: a command typed by its path has no such folder on PATH.
+    dbt = DbtCliResource(
+        project_dir=PROJECT, dbt_executable=os.fspath(Path(sys.executable).with_name("dbt"))
+    )
     arguments = ["build", "--exclude-resource-type", "unit_test"]
     if audit_run.full_refresh:
         arguments.append("--full-refresh")

@@ -1,4 +1,4 @@
-"""The command line: one clear message, the right exit code, and nothing written before all is well."""
+"""The command line: one clear message, the right exit code, nothing written before all is well."""
 
 import socket
 import sys

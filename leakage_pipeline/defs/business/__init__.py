@@ -1,0 +1,1 @@
+"""Contracts, price book, accounts and the audit's settings as assets."""

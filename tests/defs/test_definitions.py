@@ -1,0 +1,89 @@
+"""The code location loads anywhere, without environment, network or database."""
+
+import os
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from leakage_pipeline.definitions import defs
+from leakage_pipeline.defs.resources import EXCLUSIVE_JOB
+
+ROOT = Path(__file__).resolve().parents[2]
+LOAD = """
+import socket, sys
+
+def refuse(*_arguments, **_options):
+    raise AssertionError("the network was touched while loading")
+
+socket.socket.connect = refuse
+from leakage_pipeline.definitions import defs
+defs().get_repository_def().load_all_definitions()
+print("loaded")
+"""
+
+
+@pytest.fixture(scope="module")
+def repository() -> dg.RepositoryDefinition:
+    return defs().get_repository_def()
+
+
+def test_loads_with_an_empty_environment_and_no_network(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LOAD],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "HOME": str(tmp_path)},
+    )
+    assert done.stdout.strip().endswith("loaded"), done.stderr
+    assert not (tmp_path / ".leakage").exists()
+
+
+def test_the_two_jobs_share_all_assets_between_them(repository: dg.RepositoryDefinition) -> None:
+    nightly = repository.get_job("nightly_audit").asset_layer.selected_asset_keys
+    weekly = repository.get_job("weekly_report").asset_layer.selected_asset_keys
+    assert weekly == {dg.AssetKey(["publishing", "weekly_recovery_report"])}
+    assert not nightly & weekly
+    materializable = {
+        key for key, spec in repository.assets_defs_by_key.items() if spec.is_materializable
+    }
+    assert nightly | weekly == materializable
+    assert dg.AssetKey(["marts", "fct_leakage_detections"]) in nightly
+    assert EXCLUSIVE_JOB == "nightly_audit"
+
+
+@pytest.mark.parametrize(
+    ("name", "cron", "tick"),
+    [
+        ("nightly_audit_schedule", "0 6 * * *", "2026-11-21T06:00:00+00:00"),
+        ("weekly_report_schedule", "0 7 * * 5", "2026-11-27T07:00:00+00:00"),
+    ],
+)
+def test_a_scheduled_run_takes_the_scheduled_time_for_now(
+    repository: dg.RepositoryDefinition, name: str, cron: str, tick: str
+) -> None:
+    schedule = repository.get_schedule_def(name)
+    assert schedule.cron_schedule == cron
+    assert schedule.execution_timezone == "UTC"
+    assert schedule.default_status == dg.DefaultScheduleStatus.RUNNING
+    context = dg.build_schedule_context(
+        scheduled_execution_time=datetime.fromisoformat(tick), repository_def=repository
+    )
+    (request,) = schedule.evaluate_tick(context).run_requests or []
+    config = request.run_config["resources"]["audit_run"]["config"]
+    assert datetime.fromisoformat(config["as_of"]) == datetime.fromisoformat(tick)
+    assert request.run_key == config["as_of"]
+    assert dg.validate_run_config(repository.get_job(schedule.job_name), request.run_config)
+
+
+def test_dagster_yaml_stores_in_postgres_and_sends_no_telemetry() -> None:
+    text = yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    assert text["storage"]["custom"]["class"] == "WarehouseStorage"
+    assert text["telemetry"] == {"enabled": False}
+    assert text["run_retries"]["retry_on_asset_or_op_failure"] is False
