@@ -20,7 +20,8 @@ select
     array_remove(array[
         case when phase = 'open' then 'period_open' end,
         case when authority = 'stripe' then 'stripe_price_only' end,
-        case when has_prorations then 'mid_period_change' end
+        case when has_prorations then 'mid_period_change' end,
+        case when has_overlapping_contracts then 'contract_overlap' end
         {%- for doubt, when in doubts %},
         case when {{ when }} then '{{ doubt }}' end
         {%- endfor %}

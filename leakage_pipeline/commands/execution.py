@@ -30,6 +30,7 @@ compute_logs:
   module: dagster._core.storage.noop_compute_log_manager
   class: NoOpComputeLogManager
 """
+_LONGEST_REASON = 400
 _OURS = (ConfigurationError, PermanentFailure, TransientFailure)
 
 
@@ -118,7 +119,19 @@ def root_failure(error: BaseException) -> Exception:
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
     if isinstance(error, dg.Failure) and error.description:
         return PermanentFailure(error.description)
-    return PermanentFailure(f"{type(innermost).__name__}: {innermost}".strip())
+    return PermanentFailure(_one_line(innermost))
+
+
+def _one_line(error: BaseException) -> str:
+    """An error that is not ours in one line; of all that dbt prints, the first failure."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    failures = [index for index, line in enumerate(lines) if line.startswith("Failure in ")]
+    if failures:
+        first = failures[0]
+        what = " ".join(lines[first : first + 3])
+        others = f" (and {len(failures) - 1} more, see the log)" if len(failures) > 1 else ""
+        return f"dbt: {what}{others}"
+    return f"{type(error).__name__}: {' '.join(lines)[:_LONGEST_REASON]}".strip()
 
 
 @contextmanager

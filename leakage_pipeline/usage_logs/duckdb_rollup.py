@@ -74,7 +74,7 @@ _SUMS = """
         max(struct_pack(
             occurred_us := occurred_us,
             event_id := event_id,
-            value := cast(value as decimal(38, 12))
+            value := value
         )) as latest,
         min(occurred_us) as first_us,
         max(received_us) as received_us,

@@ -84,12 +84,16 @@ _VALUE = {
     """,
 }
 
-# `instant` stands for the column's name.
+# `instant` stands for the column's name. The lambda keeps DuckDB from computing the number of every
+# row: what an expression names several times is computed first, and only odd rows need it.
 _INSTANT = {
     "text": """
         coalesce(
             epoch_us(try_cast(cast(instant as varchar) as timestamptz)),
-            us_of_number(try_cast(cast(instant as varchar) as double)),
+            list_transform(
+                [try_cast(cast(instant as varchar) as double)],
+                lambda number: us_of_number(number)
+            )[1],
             epoch_us(try_cast(regexp_replace(
                 cast(instant as varchar),
                 '^(\\d{4})(\\d{2})(\\d{2})T(\\d{2})(\\d{2})(\\d{2})',
@@ -105,6 +109,11 @@ _INSTANT = {
     "nanoseconds": "epoch_ns(instant) // 1000",
 }
 _MACROS = (
+    # Text of blanks alone begins with one; the comparison spares all other text the trimming.
+    """
+    create or replace temp macro is_blank(cell) as
+    cell is null or (cell < '!' and trim(cell) = '')
+    """,
     """
     create or replace temp macro us_of_number(number) as
     case when abs(number) < getvariable('milliseconds_from')
@@ -123,9 +132,9 @@ _MACROS = (
 _REASON = f"""
     case when malformed is null then '{BLANK_LINE}'
     when malformed then '{Reason.MALFORMED}'
-    when event_id is null or trim(event_id) = '' then '{Reason.NO_EVENT_ID}'
-    when customer_ref is null or trim(customer_ref) = '' then '{Reason.NO_CUSTOMER}'
-    when meter is null or trim(meter) = '' then '{Reason.NO_METER}'
+    when is_blank(event_id) then '{Reason.NO_EVENT_ID}'
+    when is_blank(customer_ref) then '{Reason.NO_CUSTOMER}'
+    when is_blank(meter) then '{Reason.NO_METER}'
     when value is null or abs(value) >= getvariable('value_limit') then '{Reason.BAD_VALUE}'
     when value < 0 then '{Reason.NEGATIVE_VALUE}'
     when occurred_us is null or occurred_us < getvariable('earliest_us')

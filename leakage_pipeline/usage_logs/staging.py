@@ -78,7 +78,7 @@ def stage_files(
     found = files.expand(connection, pattern, where, formats=_FORMATS)
     parts = []
     for form, stage in (("parquet", _parquet), ("csv", _csv), ("jsonl", _jsonl)):
-        paths = [file.path for file in found if file.format == form]
+        keys = [file.path for file in found if file.format == form]
         full = [path for path in paths if not files.is_empty(path)]
         if full:
             part = Part(source.name, order, form)
@@ -178,9 +178,9 @@ def _jsonl(
     where: str,  # noqa: ARG001 - one signature for all forms; a JSON log has no header to judge
 ) -> Part:
     names = parsing.wanted(source)
-    keys = [ConstantExpression(f'$."{_json_key(names[name])}"') for name in USAGE_COLUMNS]
+    keys = [f'$."{_json_key(names[name])}"' for name in USAGE_COLUMNS]
     fields = FunctionExpression(
-        "json_extract_string", ColumnExpression("line"), FunctionExpression("list_value", *keys)
+        "json_extract_string", ColumnExpression("line"), ConstantExpression(keys)
     )
     is_object = SQLExpression("starts_with(ltrim(line), '{') and json_valid(line)")
     lines = delimited.scan_lines(connection, paths).select(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leakage_pipeline.failures import ConfigurationError
-from leakage_pipeline.warehouse.launcher import CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+from leakage_pipeline.warehouse.launcher import CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_SETPCAP
 
 SERVICE_USER = "leakage-db"
 
@@ -82,7 +82,7 @@ def capability_for(identity: Identity, folders: tuple[Path, ...], program: Path)
         return None
     wanted = (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE) if executable else (CAP_DAC_OVERRIDE,)
     for capability in wanted:
-        if _has_capability(capability):
+        if _has_capability(capability) and _has_capability(CAP_SETPCAP):
             return capability
     message = (
         f"LEAKAGE_HOME: root started the embedded Postgres, but its user {_name(identity.uid)} "

@@ -12,8 +12,10 @@ import sys
 
 CAP_DAC_OVERRIDE = 1
 CAP_DAC_READ_SEARCH = 2
+CAP_SETPCAP = 8
 _CAPABILITY_VERSION_3 = 0x20080522
-_PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CANNOT_EXECUTE = 126
@@ -39,7 +41,9 @@ def become(uid: int, gid: int, capability: int | None) -> None:
     """
     libc = ctypes.CDLL(None, use_errno=True) if capability is not None else None
     if libc is not None:
-        _checked(libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
+        # Keeps the capabilities across setuid, and lets access(2) count them: Postgres asks it
+        # whether its own programs are there.
+        _checked(libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0))
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)

@@ -1,7 +1,18 @@
 {{ config(materialized='table') }}
 -- Every finding with its id, its amount in the reporting currency, its confidence and what an approved exception says
 -- about it. Nothing is left out yet: publication is decided in the marts.
-with typed as (
+with keyed as (
+    select
+        *,
+        -- A monthly and a yearly licence of one subscription may start together; the shorter keeps the plain id.
+        row_number() over (
+            partition by customer_id, subscription_id, leakage_type, meter, period_start order by period_end
+        ) as starting_together
+    from {{ ref('int_findings__collected') }}
+    where leakage_amount > 0
+),
+
+typed as (
     select
         collected.*,
         types.amount_basis,
@@ -10,11 +21,11 @@ with typed as (
         types.recovery_share,
         md5(concat_ws(
             '|', collected.customer_id, coalesce(collected.subscription_id, ''), collected.leakage_type,
-            coalesce(collected.meter, ''), extract(epoch from collected.period_start)::bigint
+            coalesce(collected.meter, ''), extract(epoch from collected.period_start)::bigint,
+            case when collected.starting_together > 1 then extract(epoch from collected.period_end)::bigint end
         )) as detection_id
-    from {{ ref('int_findings__collected') }} as collected
+    from keyed as collected
     inner join {{ ref('finding_types') }} as types on collected.leakage_type = types.leakage_type
-    where collected.leakage_amount > 0
 ),
 
 doubted as (

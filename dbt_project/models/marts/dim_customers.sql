@@ -1,4 +1,4 @@
--- One row per customer: plan, monthly recurring revenue as billed, health and lifetime value, for context and order.
+-- Null where a customer pays in several currencies, which are never added up. One row per customer: plan, monthly recurring revenue as billed, health and lifetime value, for context and order.
 with latest_fee as (
     select distinct on (charges.subscription_id)
         charges.customer_id,
@@ -60,11 +60,11 @@ select
     customers.email,
     recurring.plan,
     coalesce(recurring.currency, paid.currency, customers.currency) as currency,
-    coalesce(recurring.mrr, 0) as mrr,
+    case when recurring.customer_id is null then 0 else recurring.mrr end as mrr,
     accounts.health_score,
     accounts.churn_risk,
     accounts.owner_email,
-    coalesce(paid.lifetime_value, 0) as lifetime_value,
+    case when paid.customer_id is null then 0 else paid.lifetime_value end as lifetime_value,
     paid.first_invoiced_at,
     customers.created_at,
     customers.is_deleted

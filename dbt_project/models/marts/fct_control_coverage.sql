@@ -9,7 +9,12 @@ inputs as (
         (select count(*) from {{ ref('stg_business__price_book') }}) as price_book,
         (select count(*) from {{ ref('stg_business__accounts') }}) as accounts,
         (select count(*) from {{ ref('stg_usage__log_coverage') }}) as usage_meters,
-        (select count(*) from {{ ref('stg_stripe__meters') }}) as stripe_meters
+        (select count(*) from {{ ref('stg_stripe__meters') }}) as stripe_meters,
+        (
+            select string_agg(object, ', ' order by object)
+            from {{ ref('stg_stripe__sync_status') }}
+            where status != 'ok'
+        ) as refused_by_stripe
 ),
 
 requirements as (
@@ -27,14 +32,18 @@ requirements as (
 ),
 
 billed as (
+    -- What cannot be rated counts as revenue that was not examined (7.22).
     select
-        components.customer_id,
-        components.currency,
-        sum({{ to_currency_units('components.line_gross', 'components.currency_exponent') }}) as revenue,
-        bool_or(components.meter is not null) as has_usage
-    from {{ ref('int_bridge__components') }} as components
-    where components.phase = 'closed'
-    group by components.customer_id, components.currency
+        customer_id,
+        currency,
+        sum({{ to_currency_units('line_gross', 'currency_exponent') }}) as revenue,
+        coalesce(
+            sum({{ to_currency_units('line_gross', 'currency_exponent') }}) filter (where not cannot_rate), 0
+        ) as rated_revenue,
+        bool_or(charge_kind = 'usage') as has_usage
+    from {{ ref('int_bridge__charges') }}
+    where phase = 'closed'
+    group by customer_id, currency
 ),
 
 with_account as (
@@ -47,6 +56,7 @@ examined as (
         billed.customer_id,
         billed.currency,
         billed.revenue,
+        billed.rated_revenue,
         (not requirements.needs_usage or (billed.has_usage and inputs.usage_meters > 0))
         and (not requirements.needs_accounts or with_account.customer_id is not null)
         and (requirements.leakage_type != 'feature_leakage' or inputs.price_book > 0)
@@ -61,7 +71,7 @@ select
     examined.leakage_type,
     count(distinct examined.customer_id) filter (where examined.is_examined) as customers_examined,
     count(distinct examined.customer_id) as customers_total,
-    coalesce(sum(examined.revenue) filter (where examined.is_examined), 0) as revenue_examined,
+    coalesce(sum(examined.rated_revenue) filter (where examined.is_examined), 0) as revenue_examined,
     coalesce(sum(examined.revenue), 0) as revenue_total,
     examined.currency,
     to_jsonb(array_remove(array[
@@ -69,7 +79,8 @@ select
         case when examined.needs_usage and inputs.stripe_meters = 0 then 'stripe meters' end,
         case when examined.needs_accounts and inputs.accounts = 0 then 'accounts' end,
         case when examined.needs_price_book and inputs.price_book = 0 then 'price_book' end,
-        case when examined.needs_contracts and inputs.contracts = 0 then 'contracts' end
+        case when examined.needs_contracts and inputs.contracts = 0 then 'contracts' end,
+        'stripe: ' || inputs.refused_by_stripe
     ], null)) as missing_inputs,
     settings.as_of
 from examined
@@ -78,4 +89,4 @@ cross join settings
 group by
     examined.leakage_type, examined.currency, examined.needs_usage, examined.needs_accounts,
     examined.needs_price_book, examined.needs_contracts, inputs.usage_meters, inputs.stripe_meters, inputs.accounts,
-    inputs.price_book, inputs.contracts, settings.as_of
+    inputs.price_book, inputs.contracts, inputs.refused_by_stripe, settings.as_of

@@ -2,7 +2,7 @@
 select
     incident_id,
     leakage_type,
-    min(direction) as direction,
+    direction,
     meter,
     case when leakage_type in ('unreported_usage', 'overbilled_usage') then cause end as source,
     cause,
@@ -29,4 +29,4 @@ from (
         ) = 1 as is_latest_period
     from {{ ref('fct_leakage_detections') }} as detections
 ) as detections
-group by incident_id, leakage_type, meter, cause, currency
+group by incident_id, leakage_type, direction, meter, cause, currency

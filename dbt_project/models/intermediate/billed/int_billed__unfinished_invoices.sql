@@ -3,7 +3,9 @@ select
     periods.item_period_id,
     bool_or(invoices.status = 'draft' or invoices.finalized_at > periods.as_of) as has_draft,
     bool_or(invoices.status = 'void') as has_void,
-    max(invoices.invoice_id) filter (where invoices.status = 'draft' or invoices.finalized_at > periods.as_of) as draft_invoice_id
+    max(invoices.invoice_id) filter (
+        where invoices.status = 'draft' or invoices.finalized_at > periods.as_of
+    ) as draft_invoice_id
 from {{ ref('stg_stripe__invoice_lines') }} as lines
 inner join {{ ref('stg_stripe__invoices') }} as invoices on lines.invoice_id = invoices.invoice_id
 inner join {{ ref('int_periods__item_periods') }} as periods

@@ -16,6 +16,8 @@ described as (
                 then coalesce(quantities.meter, terms.term_meter, meter_names.meter, charges.stripe_event_name)
         end as meter,
         quantities.late_quantity,
+        quantities.line_quantity,
+        contracts.contracts_in_force,
         quantities.is_summary_known,
         gaps.is_published as is_usage_gap_published,
         gaps.cause_source,
@@ -50,6 +52,7 @@ described as (
     left join {{ ref('int_terms__metered_terms') }} as terms on charges.charge_id = terms.charge_id
     left join {{ ref('int_usage__metered_quantities') }} as quantities on charges.charge_id = quantities.charge_id
     left join {{ ref('int_usage__gaps') }} as gaps on charges.charge_id = gaps.charge_id
+    left join {{ ref('int_terms__scope_contracts') }} as contracts on charges.scope_id = contracts.scope_id
     left join meter_names on charges.stripe_event_name = meter_names.stripe_event_name
     where not charges.cannot_rate
 )
@@ -82,7 +85,11 @@ select
     bool_or(has_draft) as has_draft,
     coalesce(bool_or(is_usage_gap_published), false) as is_usage_gap_published,
     max(cause_source) as cause_source,
-    coalesce(bool_and(is_summary_known), true) as is_summary_known,
+    -- The meter need not be asked where Stripe does not meter, or where its line equals the true usage.
+    bool_and(
+        charge_kind != 'usage' or not is_billed_by_stripe or line_quantity = expected_quantity or is_summary_known
+    ) as is_summary_known,
+    bool_or(contracts_in_force > 1) as has_overlapping_contracts,
     sum(expected_net) as expected_net,
     sum(billed_net) as billed_net,
     sum(stripe_gross) as stripe_gross,

@@ -6,6 +6,7 @@ with totals as (
         sum(expected_net) as expected_net
     from {{ ref('int_bridge__charges') }}
     group by scope_id
+    having not bool_or(cannot_rate)
 )
 
 select

@@ -38,6 +38,18 @@ threshold_usage as (
             and granted.period_start <= windows.window_start
             and granted.period_end > windows.window_start
     group by granted.item_period_id
+),
+
+log_starts as (
+    -- A threshold may name the meter as the log does, or as Stripe does.
+    select
+        names.name,
+        min(coverage.first_event_at) as first_event_at
+    from {{ ref('stg_usage__log_coverage') }} as coverage
+    left join {{ ref('stg_business__meter_mappings') }} as mappings on coverage.meter = mappings.meter
+    cross join lateral (values (coverage.meter), (mappings.stripe_event_name)) as names (name)
+    where names.name is not null
+    group by names.name
 )
 
 select
@@ -55,8 +67,11 @@ select
             granted.discount_reason = 'volume_discount'
             and granted.threshold_min is not null
             and granted.phase = 'closed'
+            -- A meter that the log never saw says nothing about the threshold.
+            and log_starts.first_event_at < granted.period_end
             and coalesce(threshold_usage.threshold_quantity, 0) < granted.threshold_min
             then 'volume_threshold_not_met'
     end as unmet_reason
 from granted
 left join threshold_usage on granted.item_period_id = threshold_usage.item_period_id
+left join log_starts on granted.threshold_meter = log_starts.name

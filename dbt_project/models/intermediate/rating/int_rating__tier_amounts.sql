@@ -37,10 +37,15 @@ shared as (
         charges.full_seconds,
         charges.is_floored,
         periods.rounding_unit,
-        reached.units * reached.unit_amount * reached.multiplier * charges.sign_and_discount
-        * charges.share_seconds / charges.full_seconds as exact_unit_part,
-        case when reached.owes_flat_fee then reached.flat_amount else 0 end * reached.multiplier
-        * charges.sign_and_discount * charges.share_seconds / charges.full_seconds as exact_flat_part
+        -- Nine decimals take off what a division by twelve or by seconds leaves behind, before any floor.
+        round(
+            reached.units * reached.unit_amount * reached.multiplier * charges.sign_and_discount
+            * charges.share_seconds / charges.full_seconds, 9
+        ) as exact_unit_part,
+        round(
+            case when reached.owes_flat_fee then reached.flat_amount else 0 end * reached.multiplier
+            * charges.sign_and_discount * charges.share_seconds / charges.full_seconds, 9
+        ) as exact_flat_part
     from reached
     inner join {{ ref('int_rating__charges') }} as charges on reached.charge_id = charges.charge_id
     inner join {{ ref('int_periods__item_periods') }} as periods on charges.item_period_id = periods.item_period_id

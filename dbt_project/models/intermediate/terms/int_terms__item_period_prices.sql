@@ -1,5 +1,6 @@
 -- The Stripe price and quantity in force at each period's start, judged by the terms of that time (billing model 7.4):
--- the period's own line, else the newest earlier line, else the oldest later one, and only then the present item.
+-- the period's own line, else the newest earlier line, else the oldest later one, and only then the present item;
+-- a running period without a line by the item as it is now.
 with without_line as (
     select periods.*
     from {{ ref('int_periods__item_periods') }} as periods
@@ -29,9 +30,15 @@ neighbours as (
 priced as (
     select
         periods.*,
-        coalesce(billed.price_id, neighbours.price_id, periods.present_price_id) as price_id,
+        coalesce(
+            billed.price_id,
+            case when periods.phase = 'open' then periods.present_price_id end,
+            neighbours.price_id,
+            periods.present_price_id
+        ) as price_id,
         case
             when billed.price_id is not null and periods.usage_type = 'licensed' then coalesce(billed.quantity, 1)
+            when periods.phase = 'open' then periods.present_quantity
             else coalesce(neighbours.quantity, periods.present_quantity)
         end as quantity
     from {{ ref('int_periods__item_periods') }} as periods

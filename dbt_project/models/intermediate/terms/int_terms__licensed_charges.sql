@@ -22,6 +22,7 @@ with scoped as (
         end as list_plan_key,
         contracts.contract_id,
         contracts.base_price as contract_base_price,
+        contracts.plan_key as contract_plan_key,
         contracts.contract_months,
         coalesce(contracts.is_grandfathered, false) as is_grandfathered,
         plans.billing_interval,
@@ -70,7 +71,13 @@ decided as (
     select
         *,
         case
-            when is_base and contract_base_price is not null and interval_months is not null then 'contract'
+            -- The contract's price is for its own plan: a change of plan inside the period has another price.
+            when
+                is_base
+                and contract_base_price is not null
+                and interval_months is not null
+                and (charge_kind = 'fee' or coalesce(contract_plan_key, plan_key) = plan_key)
+                then 'contract'
             when
                 list_base_price is not null and not is_grandfathered and price_created_at <= listed_from
                 then 'price_book'

@@ -55,7 +55,10 @@ unmetered as (
     from scope_meters
     inner join {{ ref('int_terms__scopes') }} as scopes on scope_meters.scope_id = scopes.scope_id
     inner join {{ ref('int_terms__item_period_prices') }} as prices
-        on scopes.base_item_period_id = prices.item_period_id and scopes.period_start = prices.period_start
+        on
+            scopes.base_item_period_id = prices.item_period_id
+            and scopes.period_start = prices.period_start
+            and scopes.period_end = prices.period_end
     left join {{ ref('stg_stripe__meters') }} as meters
         on scope_meters.stripe_event_name = meters.event_name and meters.status = 'active'
     where

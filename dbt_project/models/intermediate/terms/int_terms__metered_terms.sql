@@ -19,10 +19,14 @@ with found as (
         contract_terms.rate_id as contract_rate_id,
         list_terms.rate_id as list_rate_id,
         coalesce(contract_terms.meter, list_terms.meter) as term_meter,
-        contract_terms.included_quantity
-        * coalesce(charges.interval_months::numeric / contracts.contract_months, 1) as contract_included,
-        list_terms.included_quantity
-        * coalesce(charges.interval_months::numeric / lists.list_months, 1) as list_included
+        -- Multiplied first, then divided: 120,000 a year is 10,000 a month exactly.
+        trim_scale(
+            contract_terms.included_quantity * coalesce(charges.interval_months, contracts.contract_months)
+            / contracts.contract_months
+        ) as contract_included,
+        trim_scale(
+            list_terms.included_quantity * coalesce(charges.interval_months, lists.list_months) / lists.list_months
+        ) as list_included
     from {{ ref('int_terms__metered_charges') }} as charges
     inner join {{ ref('int_terms__scopes') }} as scopes on charges.scope_id = scopes.scope_id
     left join {{ ref('int_terms__scope_contracts') }} as contracts on charges.scope_id = contracts.scope_id

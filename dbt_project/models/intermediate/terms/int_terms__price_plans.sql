@@ -1,4 +1,4 @@
--- The plan that a Stripe price stands for (contract.md, section 4), and how many months one interval has.
+-- The plan that a Stripe price stands for (docs/configuration.md), and how many months one interval has.
 select
     prices.price_id,
     prices.product_id,

@@ -1,6 +1,16 @@
 -- Tiers of every rate in minor units. up_to is inclusive and null on the open last tier; from_quantity is the tier
 -- below's up_to. A price whose shape is unknown (no unit amount, no tiers) has no row here: it cannot be rated.
-with tiers as (
+with contract_currencies as (
+    -- A contract without a currency is in the one its customer is billed in.
+    select
+        contracts.contract_id,
+        coalesce(contracts.currency, min(items.currency)) as currency
+    from {{ ref('stg_business__contracts') }} as contracts
+    left join {{ ref('int_periods__items') }} as items on contracts.customer_id = items.customer_id
+    group by contracts.contract_id, contracts.currency
+),
+
+tiers as (
     select
         'price:' || options.price_id || ':' || options.currency as rate_id,
         0 as tier_index,
@@ -26,7 +36,7 @@ with tiers as (
         coalesce(term_tiers.unit_amount, 0) * power(10::numeric, coalesce(currencies.exponent, 2)) as unit_amount,
         coalesce(term_tiers.flat_amount, 0) * power(10::numeric, coalesce(currencies.exponent, 2)) as flat_amount
     from {{ ref('stg_business__term_tiers') }} as term_tiers
-    left join {{ ref('stg_business__contracts') }} as contracts
+    left join contract_currencies as contracts
         on term_tiers.term_kind = 'contract' and term_tiers.term_id = contracts.contract_id
     left join {{ ref('stg_business__price_book') }} as price_book
         on term_tiers.term_kind = 'price_book' and term_tiers.term_id = price_book.price_book_id
@@ -40,7 +50,8 @@ with tiers as (
         contracts.base_price * power(10::numeric, coalesce(currencies.exponent, 2)) as unit_amount,
         0 as flat_amount
     from {{ ref('stg_business__contracts') }} as contracts
-    left join {{ ref('currencies') }} as currencies on contracts.currency = currencies.currency
+    left join contract_currencies on contracts.contract_id = contract_currencies.contract_id
+    left join {{ ref('currencies') }} as currencies on contract_currencies.currency = currencies.currency
     where contracts.base_price is not null
     union all
     select

@@ -1,0 +1,9 @@
+select
+    -- ids
+    object,
+    -- attributes
+    requests,
+    rows,
+    status,
+    detail
+from {{ source('raw_stripe', 'sync_status') }}
