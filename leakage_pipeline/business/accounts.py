@@ -86,13 +86,17 @@ _TYPED = """
                 then 'health_score ' || health_score || ' is not between 0 and 1'
             when churn_risk is not null and not coalesce(number(churn_risk) between 0 and 1, false)
                 then 'churn_risk ' || churn_risk || ' is not between 0 and 1'
-            when contains(concat_ws('', columns(* exclude (location))), chr(0))
+            when contains(concat_ws('', account_id, customer_id, plan, owner_email), chr(0))
                 or contains(features, '\\u0000')
                 then 'holds a NUL character'
         end as reason
     from found_rows
 """
 # Of one account's snapshots of one instant the last row holds; the same row twice is one row.
+_REPEATED = """
+    create table repeated as
+    select account_id, updated_at from typed where reason is null group by all having count(*) > 1
+"""
 _RANKED = """
     create table ranked as
     select
@@ -103,16 +107,15 @@ _RANKED = """
             owner_email) as content,
         first_value(content) over (same order by place desc) as last_content
     from typed
-    where reason is null
+    where reason is null and (account_id, updated_at) in (from repeated)
     window same as (partition by account_id, updated_at)
 """
 _KEPT = """
     select
         account_id, updated_at, customer_id, plan, status, access_enabled, seats, features,
         health_score, churn_risk, owner_email
-    from ranked
-    where from_last = 1
-    order by place
+    from typed
+    where reason is null and place not in (select place from ranked where from_last > 1)
 """
 _REJECTED = """
     select
@@ -151,7 +154,7 @@ def read(found: Found) -> Reading:
         found: The source; rows that cannot be read are added to its list of rejected ones.
     """
     connection = found.connection
-    for statement in (*_MACROS, _TYPED, _RANKED):
+    for statement in (*_MACROS, _TYPED, _REPEATED, _RANKED):
         connection.execute(statement)
     found.rejected.extend(_rejected(connection))
     accounts = connection.sql(_KEPT).to_arrow_reader(100_000)

@@ -7,7 +7,6 @@ aside here; a file that cannot be read as a whole is a mistake in the configurat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import duckdb
@@ -158,15 +157,22 @@ def _read_csv(found: Found, path: str, base: Path, where: str) -> None:
     wanted = {name: name for name in found.layout.names}
     shown = files.shown(path, base)
     positions = columns.match(wanted, found.layout.required, header.names, f"{where}: {shown}")
-    readable = 0
+    readable = False
     with files.readable(path, where), files.open_text(path) as stream:
-        records = delimited.records(stream, header)
-        while chunk := list(islice(records, _ROWS_PER_BATCH)):
-            good = [record for record in chunk if not record.reason]
-            readable += len(good)
-            _set_aside(found, [record for record in chunk if record.reason], shown, where)
-            if good:
-                found.add(_batch(good, positions, shown))
+        for batch in delimited.read_batches(stream, header, _ROWS_PER_BATCH):
+            if batch.unclosed is not None:
+                message = (
+                    f"{where}: {shown}, line {batch.unclosed} opens a quote that is never closed; "
+                    "close it, or double the quotes inside a quoted field"
+                )
+                raise ConfigurationError(message)
+            found.rejected += [
+                Rejected(f"{shown}:{line}", text, reason, malformed=True)
+                for line, text, reason in batch.malformed
+            ]
+            if batch.rows:
+                readable = True
+                found.add(_as_arrow(batch, positions, shown))
     if found.rejected and not readable:
         message = (
             f"{where}: {shown} is no readable CSV: its first record {found.rejected[0].reason}"
@@ -174,24 +180,10 @@ def _read_csv(found: Found, path: str, base: Path, where: str) -> None:
         raise ConfigurationError(message)
 
 
-def _set_aside(found: Found, bad: list[delimited.Record], shown: str, where: str) -> None:
-    for record in bad:
-        if record.unclosed:
-            message = (
-                f"{where}: {shown}, line {record.line} opens a quote that is never closed; "
-                "close it, or double the quotes inside a quoted field"
-            )
-            raise ConfigurationError(message)
-        place = f"{shown}:{record.line}"
-        found.rejected.append(Rejected(place, record.text, record.reason, malformed=True))
-
-
-def _batch(
-    records: list[delimited.Record], positions: dict[str, int], shown: str
-) -> pa.RecordBatch:
-    cells = list(zip(*(record.fields for record in records), strict=True))
+def _as_arrow(batch: delimited.Batch, positions: dict[str, int], shown: str) -> pa.RecordBatch:
+    cells = list(batch.columns())
     arrays = {name: pa.array(cells[at], pa.string()) for name, at in positions.items()}
-    places = pa.array([f"{shown}:{record.line}" for record in records], pa.string())
+    places = pa.array([f"{shown}:{line}" for line in batch.lines], pa.string())
     return pa.RecordBatch.from_pydict({**arrays, "location": places})
 
 

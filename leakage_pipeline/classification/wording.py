@@ -4,6 +4,7 @@ Only text is made here: nothing computes with what these functions return. Expon
 not ISO's (an Icelandic krona has two decimals in Stripe's API).
 """
 
+import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -12,6 +13,10 @@ _ZERO_DECIMAL = frozenset(
 )
 _THREE_DECIMAL = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
 _SYMBOLS = {"usd": "$", "eur": "€", "gbp": "£", "jpy": "¥", "inr": "₹", "krw": "₩"}
+
+_INSTANT = r"(\d{4}-\d\d-\d\d) \d\d:\d\d:\d\d"
+_PERIOD_PHRASE = re.compile(rf" (?:in|for) {_INSTANT} to {_INSTANT} UTC")
+_SINGLE_INSTANT = re.compile(rf"{_INSTANT}(?: UTC)?")
 
 MINUS = "\N{MINUS SIGN}"
 NARROW_SPACE = "\N{NO-BREAK SPACE}"
@@ -98,3 +103,12 @@ def instant(moment: datetime) -> str:
 def plural(count: int, singular: str, plural_form: str | None = None) -> str:
     """Write a count with its noun: `1 customer`, `1,204 customers`."""
     return f"{count:,} {singular if count == 1 else plural_form or singular + 's'}"
+
+
+def readable(description: str) -> str:
+    """Write a finding's description for a page that shows its period anyway.
+
+    The period to the second is left out; any other instant becomes its day. Numbers stay.
+    """
+    text = _PERIOD_PHRASE.sub("", description)
+    return _SINGLE_INSTANT.sub(lambda match: day(date.fromisoformat(match.group(1))), text)

@@ -19,6 +19,7 @@ from leakage_pipeline.settings import Settings, load_settings, parse_instant
 from leakage_pipeline.stripe_billing.client import StripeReader, usual_rate
 from leakage_pipeline.warehouse.audit_lock import audit_lock
 from leakage_pipeline.warehouse.connection import connect, normalise
+from leakage_pipeline.warehouse.orphans import end_orphans, mark_children
 from leakage_pipeline.warehouse.server import ensure_running
 
 # Two audits at a time would overwrite each other's tables.
@@ -73,6 +74,8 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
             yield self
             return
         with audit_lock(self.url()):
+            end_orphans()
+            mark_children()
             yield self
 
     @contextmanager

@@ -7,7 +7,7 @@ import csv
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import duckdb
@@ -78,23 +78,25 @@ def read_header(path: str, where: str) -> Header:
     return Header(names, delimiter)
 
 
-@dataclass(frozen=True)
-class Record:
-    """One record of a delimited file, read the careful way.
+@dataclass
+class Batch:
+    """Some records of a delimited file, read the careful way.
 
     Attributes:
-        line: The line on which it begins; the header's is 1.
-        text: As found.
-        fields: Its fields, as many as the header has; none when it is malformed.
-        reason: Why it is malformed.
-        unclosed: A quote is opened and never closed.
+        rows: The fields of each good record, as many as the header has.
+        lines: The line on which each begins; the header's is 1.
+        malformed: Records that do not fit the header.
+        unclosed: The first line on which a quote is opened that is never closed.
     """
 
-    line: int
-    text: str
-    fields: tuple[str, ...] = ()
-    reason: str = ""
-    unclosed: bool = False
+    rows: list[list[str]] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    malformed: list[tuple[int, str, str]] = field(default_factory=list)
+    unclosed: int | None = None
+
+    def columns(self) -> Iterator[tuple[str, ...]]:
+        """The records column by column."""
+        return zip(*self.rows, strict=True)
 
 
 class _Lines:
@@ -120,44 +122,59 @@ class _Lines:
         self._again.extendleft(reversed(self.taken[1:]))
         del self.taken[1:]
 
+    def text(self) -> str:
+        """The current record as found."""
+        return "".join(self.taken).rstrip("\r\n")
 
-def records(stream: Iterable[str], header: Header) -> Iterator[Record]:
-    """Read a delimited file record by record, losing no line to a quote that is never closed.
+
+def read_batches(stream: Iterable[str], header: Header, size: int) -> Iterator[Batch]:
+    """Read a delimited file, losing no line to a quote that is never closed.
 
     Slower than `scan`, which skips all up to the end of its buffer behind such a quote.
 
     Args:
         stream: The file's text, opened with `newline=""`.
         header: Its header, which is skipped.
+        size: Records in a batch.
     """
     lines = _Lines(stream)
     reader = csv.reader(lines, delimiter=header.delimiter, strict=True)
-    line = 1
     next(reader, None)
-    while True:
-        line += len(lines.taken)
-        lines.taken.clear()
-        try:
-            fields = next(reader, None)
-        except csv.Error as error:
-            unclosed = "unexpected end" in str(error)
-            lines.give_back()
-            yield Record(line, lines.taken[0].rstrip("\r\n"), reason=str(error), unclosed=unclosed)
-            continue
-        if fields is None:
-            return
-        if fields:
-            yield _record(line, "".join(lines.taken).rstrip("\r\n"), fields, header)
+    line = 1 + len(lines.taken)
+    more = True
+    while more:
+        batch = Batch()
+        while more and len(batch.rows) + len(batch.malformed) < size:
+            lines.taken.clear()
+            more = _read_record(reader, lines, header, batch, line)
+            line += len(lines.taken)
+        yield batch
 
 
-def _record(line: int, text: str, fields: list[str], header: Header) -> Record:
+def _read_record(
+    reader: Iterator[list[str]], lines: _Lines, header: Header, batch: Batch, line: int
+) -> bool:
+    """Add the next record to the batch; tell whether there was one."""
+    try:
+        fields = next(reader, None)
+    except csv.Error as error:
+        lines.give_back()
+        if "unexpected end" in str(error) and batch.unclosed is None:
+            batch.unclosed = line
+        batch.malformed.append((line, lines.text(), str(error)))
+        return True
+    if fields is None:
+        return False
     width = len(header.names)
-    if len(fields) < width or any(field.strip() for field in fields[width:]):
+    if len(fields) > width and not any(field.strip() for field in fields[width:]):
+        del fields[width:]
+    if len(fields) == width:
+        batch.rows.append(fields)
+        batch.lines.append(line)
+    elif fields:
         reason = f"has {len(fields)} fields, the header has {width}"
-        return Record(line, text, reason=reason)
-    if "\N{REPLACEMENT CHARACTER}" in text:
-        return Record(line, text, reason="is no UTF-8 text")
-    return Record(line, text, fields=tuple(fields[:width]))
+        batch.malformed.append((line, lines.text(), reason))
+    return True
 
 
 def by_header(headers: Mapping[str, Header]) -> dict[Header, list[str]]:
@@ -205,7 +222,7 @@ def scan_lines(
 def unclosed(connection: duckdb.DuckDBPyConnection) -> list[str]:
     """Files in which the scans so far have met a quote that is not closed as it should be.
 
-    Behind such a quote `scan` may skip lines without a word; read these files with `records`.
+    Behind such a quote `scan` may skip lines without a word; read these files with `read_batches`.
     """
     if not _has_malformed(connection):
         return []

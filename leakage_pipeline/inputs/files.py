@@ -153,7 +153,7 @@ def is_empty(path: str) -> bool:
 @contextmanager
 def open_text(path: str, errors: str = "strict") -> Iterator[IO[str]]:
     """Open a file or object as UTF-8 text, unpacked when its name ends in .gz."""
-    with fsspec.open(path, "rb") as raw:
+    with fsspec.open(path, "rb") if "://" in path else Path(path).open("rb") as raw:
         binary = gzip.GzipFile(fileobj=raw) if path.lower().endswith(".gz") else raw
         with io.TextIOWrapper(binary, encoding="utf-8-sig", errors=errors, newline="") as text:
             yield text

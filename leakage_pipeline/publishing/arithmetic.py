@@ -63,6 +63,8 @@ def charge_lines(
     for nested in evidence.get("charges") or []:
         if isinstance(nested, list):
             charges.extend(item for item in nested if isinstance(item, Mapping))
+    # A meter that was not used and not billed explains nothing.
+    charges = [c for c in charges if _decimal(c, "expected_net") or _decimal(c, "billed_net")]
     ordered = sorted(charges, key=lambda charge: (_difference(charge) == 0, _identity(charge)))
     return [_charge_line(charge, meter, currency) for charge in ordered[:MAX_CHARGES]]
 

@@ -12,15 +12,13 @@ from decimal import Decimal
 from functools import cached_property
 
 from leakage_pipeline.classification.finding_types import DIRECTIONS, finding_type, is_recurring
-from leakage_pipeline.classification.findings import Finding, Incident
+from leakage_pipeline.classification.findings import Finding
 
 BASES = ("measured", "estimated", "at_risk")
 SEVERITIES = ("low", "medium", "high", "critical")
 # Usage is billed in arrears and the finding waits for the invoice: a leak whose newest period ended
 # less than one more period and these days ago is taken as still running.
 _STILL_RUNNING_SLACK = timedelta(days=7)
-# What findings of these types always share says nothing about why.
-_NO_CAUSES = frozenset({"seats", "invoice"})
 
 
 @dataclass(frozen=True)
@@ -155,15 +153,6 @@ def add_up(leaks: Sequence[Leak], first_currency: str = "") -> list[Total]:
             total.currency or "~",
         ),
     )
-
-
-def incident_cause(incident: Incident) -> str:
-    """Name the cause: the source of usage, else what the findings share, else the meter."""
-    cause = incident.source or incident.cause or ""
-    parts = ["" if cause in _NO_CAUSES else cause]
-    if incident.meter and incident.meter not in parts:
-        parts.append(f"meter {incident.meter}")
-    return ", ".join(part for part in parts if part)
 
 
 def _total(key: tuple[str, str, str | None], leaks: list[Leak]) -> Total:

@@ -30,11 +30,12 @@ from leakage_pipeline.publishing.leaks import group_leaks
 from leakage_pipeline.publishing.report_notes import data_notes
 from leakage_pipeline.publishing.report_queries import BridgeTotal
 from leakage_pipeline.publishing.review_state import dismissed_ids
+from leakage_pipeline.publishing.shared_causes import shared_causes
 from leakage_pipeline.publishing.week import ReportWeek, report_week
 from leakage_pipeline.settings import Settings
 
 TEMPLATE = "weekly_recovery.html.j2"
-_INCIDENTS = 12
+_CAUSES = 12
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def _context(
     findings = read_findings(conn)
     leaks = group_leaks((f for f in findings if f.detection_id not in dismissed), as_of)
     until = min(week.end, as_of)
-    incidents = report_view.incident_rows(read_incidents(conn), _INCIDENTS)
+    causes = report_view.cause_rows(shared_causes(leaks, read_incidents(conn)), _CAUSES)
     coverage = report_queries.coverage(conn)
     content = report_summary.SummaryInput(
         week=week,
@@ -121,35 +122,40 @@ def _context(
         ),
         recovered=report_queries.recovered(conn, week.start, week.end),
         resolved=report_queries.resolved_count(conn, week.start, week.end),
-        incidents=incidents,
+        causes=causes,
         examines_risk=report_view.examines(coverage, RISK),
     )
     first = settings.reporting_currency
+    notes = data_notes(conn, as_of, week, failed_checks, len(dismissed))
+    # "Nothing leaks" is a strong word: not over data that may be wrong or incomplete.
+    all_clear = report_summary.is_all_clear(content) and not notes["serious"]
     context = {
         "company": settings.company,
         "week": week.label,
         "week_days": f"{day(week.start)} to {day(week.end - timedelta(days=1))}",
         "as_of": instant(as_of),
         "window_since": day(week.window_start),
-        "all_clear": report_summary.is_all_clear(content),
+        "all_clear": all_clear,
         "sentences": report_summary.sentences(content),
         "tiles": report_summary.tiles(content),
         "bridges": [
             report_parts.bridge_part(total, is_main=number == 0)
             for number, total in enumerate(content.bridge)
+            if total.difference or any(total.steps.values())
         ],
+        "exact_bridges": report_view.exact_rows(content.bridge),
         "sections": report_parts.sections(leaks, first),
         "reporting_currency": first.upper(),
-        "incidents": incidents,
+        "causes": causes,
         "trends": report_parts.trends(leaks, week, first),
         "cards": report_parts.cards(conn, settings, leaks),
         "exceptions": report_view.exception_rows(report_queries.approved_exceptions(conn)),
         "recoveries": report_view.recovery_rows(report_queries.recoveries(conn, week.end)),
         "coverage": report_view.coverage_rows(coverage),
-        "notes": data_notes(conn, as_of, week, failed_checks, len(dismissed)),
+        "notes": notes,
         "palette": charts,
     }
-    return context, _figures(content)
+    return context, {"all_clear": all_clear, **_figures(content)}
 
 
 def _ordered(bridge: Sequence[BridgeTotal], first_currency: str) -> list[BridgeTotal]:
@@ -159,7 +165,6 @@ def _ordered(bridge: Sequence[BridgeTotal], first_currency: str) -> list[BridgeT
 def _figures(content: report_summary.SummaryInput) -> dict[str, Any]:
     """Return the main figures as plain values: sums per direction, basis and currency."""
     return {
-        "all_clear": report_summary.is_all_clear(content),
         "leaks": len(content.leaks),
         "new_this_week": len(report_summary.new_this_week(content)),
         "totals": [

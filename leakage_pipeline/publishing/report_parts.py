@@ -42,7 +42,6 @@ def bridge_part(total: BridgeTotal, *, is_main: bool) -> dict[str, Any]:
         # Our own drawing: text in it comes from formatted amounts and fixed labels only.
         "svg": Markup(drawn.svg),  # noqa: S704
         "is_cut": drawn.is_cut,
-        "has_steps": any(step.amount for step in steps),
         "periods": plural(total.periods, "closed billing period"),
         "customers": plural(total.customers, "customer"),
         "expected": money(total.expected, total.currency),
@@ -144,15 +143,6 @@ def _trend(
     return {
         "currency": currency.upper(),
         "svg": Markup(svg),  # noqa: S704 - as above
-        "rows": [
-            {
-                "week": point.label,
-                "leak_measured": money(point.leak_measured, currency),
-                "leak_estimated": money(point.leak_estimated, currency),
-                "over": money(point.over_measured + point.over_estimated, currency),
-            }
-            for point in points
-        ],
         "has_estimated": any(p.leak_estimated or p.over_estimated for p in points),
     }
 

@@ -3,7 +3,7 @@
 Sentences and tiles, made from sums that are already there. One amount is said once, with its basis.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -11,10 +11,11 @@ from leakage_pipeline.classification.finding_types import LEAK, OVERBILLING, RIS
 from leakage_pipeline.classification.wording import day, money, percent, plural
 from leakage_pipeline.publishing.leaks import Leak, Total, add_up
 from leakage_pipeline.publishing.report_queries import BridgeTotal, Row
-from leakage_pipeline.publishing.report_view import IncidentRow, amounts, join
+from leakage_pipeline.publishing.report_view import BASIS_WORDS, CauseRow, amounts, join
 from leakage_pipeline.publishing.week import ReportWeek
 
 _ZERO = Decimal(0)
+_NOTHING = "nothing found"
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class SummaryInput:
     bridge: Sequence[BridgeTotal]
     recovered: Sequence[Row]
     resolved: int
-    incidents: Sequence[IncidentRow] = ()
+    causes: Sequence[CauseRow] = ()
     examines_risk: bool = False
     """Whether any check looks for money at risk: without one, no figure about it."""
 
@@ -59,8 +60,10 @@ def is_first_week(content: SummaryInput) -> bool:
 
 
 def is_all_clear(content: SummaryInput) -> bool:
-    """Tell whether there is neither a leak nor overbilling nor money at risk."""
-    return not any(leak.newest.direction in (LEAK, OVERBILLING, RISK) for leak in content.leaks)
+    """Tell whether something was audited, and neither leak nor overbilling nor risk was found."""
+    return bool(content.bridge) and not any(
+        leak.newest.direction in (LEAK, OVERBILLING, RISK) for leak in content.leaks
+    )
 
 
 def tiles(content: SummaryInput) -> list[Tile]:
@@ -68,24 +71,29 @@ def tiles(content: SummaryInput) -> list[Tile]:
     return [
         _tile(content, "Leaks, measured", LEAK, "measured", "leak"),
         _tile(content, "Leaks, estimated", LEAK, "estimated", "leak-soft"),
-        _tile(content, "Overbilled", OVERBILLING, None, "over"),
-        *([_tile(content, "At risk", RISK, None, "risk")] if content.examines_risk else []),
+        _tile(content, "Overbilled, measured", OVERBILLING, "measured", "over"),
+        *_if_any(_tile(content, "Overbilled, estimated", OVERBILLING, "estimated", "over-soft")),
+        *([_tile(content, "At risk", RISK, "at_risk", "risk")] if content.examines_risk else []),
         _recovered_tile(content),
     ]
 
 
-def _tile(content: SummaryInput, label: str, direction: str, basis: str | None, tone: str) -> Tile:
+def _if_any(tile: Tile) -> list[Tile]:
+    return [] if tile.context == _NOTHING else [tile]
+
+
+def _tile(content: SummaryInput, label: str, direction: str, basis: str, tone: str) -> Tile:
     chosen = [
         leak
         for leak in content.leaks
-        if leak.newest.direction == direction and basis in (None, leak.newest.amount_basis)
+        if leak.newest.direction == direction and leak.newest.amount_basis == basis
     ]
     totals = add_up(chosen)
     first = content.reporting_currency
     values = amounts(totals, lambda total: total.closed_amount, first_currency=first)
     monthly = amounts(totals, lambda total: total.monthly_amount, first_currency=first)
     customers = len({leak.newest.customer_id for leak in chosen})
-    context = plural(customers, "customer") if chosen else "nothing found"
+    context = plural(customers, "customer") if chosen else _NOTHING
     if monthly and direction in (LEAK, OVERBILLING):
         context += f", running at {join(monthly)} a month"
     return Tile(label, values or [money(_ZERO, first)], context, tone)
@@ -97,7 +105,7 @@ def _recovered_tile(content: SummaryInput) -> Tile:
         money(row["amount_this_week"], row["currency"]) for row in rows if row["amount_this_week"]
     ]
     values = [money(row["amount"], row["currency"]) for row in rows]
-    context = f"{join(week)} of it this week" if week else "none this week"
+    context = f"{join(week)} of it this week" if week else "nothing confirmed this week"
     zero = money(_ZERO, content.reporting_currency)
     return Tile("Recovered to date", values or [zero], context, "good")
 
@@ -119,13 +127,15 @@ def _bridge_sentences(content: SummaryInput) -> list[str]:
     since = day(content.week.window_start)
     texts = [f"Since {since}, {plural(periods, 'billing period')} closed."]
     several = len(content.bridge) > 1
+    exact = [
+        money(total.billed, total.currency) for total in content.bridge if not total.difference
+    ]
     for total in content.bridge:
         expected, billed = (
             money(total.expected, total.currency),
             money(total.billed, total.currency),
         )
         if total.difference == 0:
-            texts.append(f"Stripe billed {billed}, exactly what customers should have paid.")
             continue
         gap = money(abs(total.difference), total.currency)
         side = "less" if total.difference > 0 else "more"
@@ -136,6 +146,8 @@ def _bridge_sentences(content: SummaryInput) -> list[str]:
         texts.append(
             f"{who} should have paid {expected}; Stripe billed {billed}, {gap} {side}{share}."
         )
+    if exact:
+        texts.append(f"Stripe billed {join(exact)}, exactly what customers should have paid.")
     return [" ".join(texts)]
 
 
@@ -147,21 +159,16 @@ def _leak_sentences(content: SummaryInput) -> list[str]:
 
 
 def _leak_sentence(content: SummaryInput, leak: Sequence[Total]) -> str:
-    first = content.reporting_currency
-    parts: list[str] = []
-    for basis in ("measured", "estimated"):
-        of_basis = [total for total in leak if total.basis == basis]
-        sums = amounts(of_basis, lambda total: total.closed_amount, first_currency=first)
-        if sums:
-            parts.append(f"{join(sums)} {basis}")
+    closed = _by_basis(content, leak, lambda total: total.closed_amount)
+    still_open = _by_basis(content, leak, lambda total: total.open_amount)
     texts: list[str] = []
-    if parts:
-        texts.append(f"Leaks over all audited periods: {', and apart from that '.join(parts)}.")
-    open_sums = amounts(leak, lambda total: total.open_amount, first_currency=first)
-    if open_sums:
+    if closed:
+        texts.append(f"Leaks over all audited periods: {', and apart from that '.join(closed)}.")
+    if still_open:
+        verb = "sits" if len(still_open) == 1 else "sit"
         texts.append(
-            f"{'Another ' if parts else ''}{join(open_sums)} sits in open periods and can still be "
-            "billed correctly."
+            f"{'Another ' if closed else ''}{join(still_open)} {verb} in open periods and can "
+            "still be billed correctly."
         )
     return " ".join(texts)
 
@@ -169,25 +176,40 @@ def _leak_sentence(content: SummaryInput, leak: Sequence[Total]) -> str:
 def _overbilling_sentence(content: SummaryInput, over: Sequence[Total]) -> str:
     if not over:
         return ""
-    sums = amounts(
-        over,
-        lambda total: total.closed_amount + total.open_amount,
-        first_currency=content.reporting_currency,
-    )
+    closed = _by_basis(content, over, lambda total: total.closed_amount)
+    still_open = _by_basis(content, over, lambda total: total.open_amount)
+    parts = [
+        f"{join(closed)} in closed periods" if closed else "",
+        f"{join(still_open)} so far in open ones" if still_open else "",
+    ]
     customers = {
         leak.newest.customer_id for leak in content.leaks if leak.newest.direction == OVERBILLING
     }
-    verb = "was" if len(customers) == 1 else "were"
+    verb = "is" if len(customers) == 1 else "are"
     return (
-        f"{plural(len(customers), 'customer')} {verb} billed too much, {join(sums)} in all; "
-        "this money is theirs and is not set off against the leaks."
+        f"{plural(len(customers), 'customer')} {verb} billed too much: "
+        f"{join([part for part in parts if part])}. "
+        "This money is theirs and is not set off against the leaks."
     )
 
 
+def _by_basis(
+    content: SummaryInput, totals: Sequence[Total], pick: Callable[[Total], Decimal | None]
+) -> list[str]:
+    """Return `$5.00 and €3.00 measured`, `$2.00 estimated`: bases are never added."""
+    parts: list[str] = []
+    for basis, word in BASIS_WORDS.items():
+        of_basis = [total for total in totals if total.basis == basis]
+        sums = amounts(of_basis, pick, first_currency=content.reporting_currency)
+        if sums:
+            parts.append(f"{join(sums)} {word}")
+    return parts
+
+
 def _cause_sentence(content: SummaryInput) -> str:
-    if not content.incidents:
+    if not content.causes:
         return ""
-    first = content.incidents[0]
+    first = content.causes[0]
     cause = f" ({first.cause})" if first.cause else ""
     monthly = f", {first.monthly} a month" if first.monthly else ""
     return (
@@ -222,10 +244,10 @@ def _week_sentence(content: SummaryInput) -> str:
     found = join([word for word in words if word]) or plural(
         len(new), "opportunity", "opportunities"
     )
-    sums = amounts(
+    sums = _by_basis(
+        content,
         add_up([leak for leak in new if leak.newest.direction == LEAK]),
         lambda total: total.closed_amount + total.open_amount,
-        first_currency=content.reporting_currency,
     )
     worth = ""
     if sums:

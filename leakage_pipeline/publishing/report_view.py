@@ -11,12 +11,19 @@ from decimal import Decimal
 from typing import Any
 
 from leakage_pipeline.classification.finding_types import FINDING_TYPES, finding_type
-from leakage_pipeline.classification.findings import Incident
 from leakage_pipeline.classification.schema import ACTIONS, NextAction
-from leakage_pipeline.classification.wording import day, money, percent, period, plural
+from leakage_pipeline.classification.wording import (
+    day,
+    money,
+    percent,
+    period,
+    plural,
+    readable,
+)
 from leakage_pipeline.publishing import arithmetic
-from leakage_pipeline.publishing.leaks import BASES, Leak, Total, add_up, incident_cause
-from leakage_pipeline.publishing.report_queries import Row
+from leakage_pipeline.publishing.leaks import BASES, Leak, Total, add_up
+from leakage_pipeline.publishing.report_queries import BridgeTotal, Row
+from leakage_pipeline.publishing.shared_causes import SharedCause
 from leakage_pipeline.publishing.stripe_links import Link, links_of
 
 BASIS_WORDS = {"measured": "measured", "estimated": "estimated", "at_risk": "at risk"}
@@ -57,14 +64,15 @@ class LeakCard:
 
 
 @dataclass(frozen=True)
-class IncidentRow:
-    """One line of the table of incidents."""
+class CauseRow:
+    """One line of the table of causes that several customers share."""
 
     title: str
     cause: str
     since: str
     customers: str
-    amount: str
+    closed: str
+    open: str
     monthly: str
 
 
@@ -131,8 +139,8 @@ def _type_row(title: str, total: Total, reporting_currency: str) -> TypeRow:
         leaks=f"{total.leaks:,}",
         customers=f"{total.customers:,}",
         closed=money(total.closed_amount, total.currency),
-        open=money(total.open_amount, total.currency) if total.open_amount else "",
-        monthly=money(total.monthly_amount, total.currency) if total.monthly_amount else "",
+        open=_or_blank(total.open_amount, total.currency),
+        monthly=_or_blank(total.monthly_amount, total.currency),
         reporting=""
         if total.reporting_amount is None
         else money(total.reporting_amount, reporting_currency),
@@ -144,26 +152,39 @@ def total_rows(totals: Sequence[Total], reporting_currency: str) -> list[TypeRow
     return [_type_row("Total", total, reporting_currency) for total in totals]
 
 
-def incident_rows(incidents: Sequence[Incident], shown: int) -> list[IncidentRow]:
-    """Return the incidents that several customers share, the costliest first."""
-    several = 2
-    ordered = sorted(
-        (incident for incident in incidents if incident.customers >= several),
-        key=lambda i: (-(i.monthly_amount or 0), -(i.amount or 0), i.incident_id),
-    )
+def exact_rows(bridge: Sequence[BridgeTotal]) -> list[dict[str, str]]:
+    """Return the currencies in which nothing differs: a chart of them would show two equal bars."""
     return [
-        IncidentRow(
-            title=finding_type(incident.leakage_type, incident.direction).title,
-            cause=incident_cause(incident),
-            since=day(incident.started_at) if incident.started_at else "",
-            customers=f"{incident.customers:,}",
-            amount=money(incident.amount, incident.currency),
-            monthly=money(incident.monthly_amount, incident.currency)
-            if incident.monthly_amount
-            else "",
-        )
-        for incident in ordered[:shown]
+        {
+            "currency": total.currency.upper(),
+            "periods": f"{total.periods:,}",
+            "customers": f"{total.customers:,}",
+            "expected": money(total.expected, total.currency),
+            "billed": money(total.billed, total.currency),
+        }
+        for total in bridge
+        if not total.difference and not any(total.steps.values())
     ]
+
+
+def cause_rows(causes: Sequence[SharedCause], shown: int) -> list[CauseRow]:
+    """Return the first causes that several customers share as text."""
+    return [
+        CauseRow(
+            title=cause.title,
+            cause=cause.cause,
+            since=day(cause.started_at) if cause.started_at else "",
+            customers=f"{cause.customers:,}",
+            closed=money(cause.closed_amount, cause.currency),
+            open=_or_blank(cause.open_amount, cause.currency),
+            monthly=_or_blank(cause.monthly_amount, cause.currency),
+        )
+        for cause in causes[:shown]
+    ]
+
+
+def _or_blank(amount: Decimal, currency: str | None) -> str:
+    return money(amount, currency) if amount else ""
 
 
 def leak_card(
@@ -202,7 +223,7 @@ def leak_card(
         ],
         newest_period=period(newest.period_start, newest.period_end),
         period_word="Newest period" if len(leak.findings) > 1 else "Period",
-        description=newest.description,
+        description=readable(newest.description),
         charges=charges,
         calculations=lines[: arithmetic.MAX_FACTS],
         facts=[] if charges else arithmetic.facts(newest.evidence, newest.currency),
@@ -268,7 +289,7 @@ def examines(rows: Sequence[Row], direction: str) -> bool:
 def _coverage_row(leakage_type: str, rows: Sequence[Row]) -> CoverageRow:
     shares = [(row["currency"], _share(row)) for row in rows if row["revenue_total"]]
     lowest = min((share for _, share in shares), default=None)
-    several = len(shares) > 1
+    several = len({share for _, share in shares}) > 1
     missing = dict.fromkeys(name for row in rows for name in _names(row["missing_inputs"]))
     customers = (
         f"{sum(row['customers_examined'] for row in rows):,} of "
@@ -277,10 +298,9 @@ def _coverage_row(leakage_type: str, rows: Sequence[Row]) -> CoverageRow:
     return CoverageRow(
         title=type_title(leakage_type),
         customers=customers,
-        revenue=", ".join(
-            f"{code.upper()} {percent(share)}" if several else percent(share)
-            for code, share in shares
-        ),
+        revenue=", ".join(f"{code.upper()} {percent(share)}" for code, share in shares)
+        if several
+        else "".join(percent(share) for _, share in shares[:1]),
         bar="0" if lowest is None else f"{lowest * 100:.1f}",
         missing=", ".join(missing),
     )

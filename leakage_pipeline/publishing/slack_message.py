@@ -15,11 +15,11 @@ from leakage_pipeline.classification.finding_types import (
     OPPORTUNITY,
     OVERBILLING,
     RISK,
-    finding_type,
 )
 from leakage_pipeline.classification.findings import Incident
 from leakage_pipeline.classification.wording import day, instant, money, plural
-from leakage_pipeline.publishing.leaks import Leak, Total, add_up, incident_cause
+from leakage_pipeline.publishing.leaks import Leak, Total, add_up
+from leakage_pipeline.publishing.shared_causes import SharedCause, shared_causes
 
 # Slack refuses a section over 3,000 characters, a header over 150 and more than 50 blocks.
 _MAX_SECTION = 2900
@@ -27,7 +27,6 @@ _MAX_NAME = 60
 _MAX_DESCRIPTION = 300
 _MAX_INCIDENTS = 8
 _MAX_LEAKS = 5
-_SHARED_BY_SEVERAL = 2
 _NEW_WITHIN = timedelta(hours=24)
 
 _HEADINGS = {
@@ -90,11 +89,11 @@ def build_message(content: DigestContent) -> SlackMessage:
     totals = add_up(content.leaks, content.reporting_currency)
     blocks = [_header(title), _section(_headline(content))]
     blocks += [_section(text) for text in _total_sections(totals)]
-    shared = [i for i in content.incidents if i.customers >= _SHARED_BY_SEVERAL]
-    if shared:
-        blocks += [{"type": "divider"}, _section(_incident_lines(shared))]
+    causes = shared_causes(content.leaks, content.incidents)
+    if causes:
+        blocks += [{"type": "divider"}, _section(_cause_lines(causes))]
     for direction in (LEAK, OVERBILLING):
-        text = _leak_lines(content.leaks, direction, {i.incident_id for i in shared})
+        text = _leak_lines(content.leaks, direction, {cause.incident_id for cause in causes})
         if text:
             blocks.append(_section(text))
     if content.warnings:
@@ -155,19 +154,21 @@ def _total_line(total: Total) -> str:
     return f"• {basis.capitalize()}: {', '.join(parts)} ({count})"
 
 
-def _incident_lines(incidents: Sequence[Incident]) -> str:
-    ordered = sorted(incidents, key=lambda i: (-(i.monthly_amount or i.amount or 0), i.incident_id))
+def _cause_lines(causes: Sequence[SharedCause]) -> str:
     lines = ["*Incidents*"]
-    for incident in ordered[:_MAX_INCIDENTS]:
-        what = finding_type(incident.leakage_type, incident.direction).title
-        cause = escape(_short(incident_cause(incident), _MAX_NAME))
-        facts = [plural(incident.customers, "customer")]
-        if incident.monthly_amount:
-            facts.append(f"{money(incident.monthly_amount, incident.currency)} a month")
-        facts.append(f"{money(incident.amount, incident.currency)} so far")
-        since = f" since {day(incident.started_at)}" if incident.started_at else ""
-        lines.append(f"• {what}{f' ({cause})' if cause else ''}{since}: {', '.join(facts)}")
-    return "\n".join([*lines, *_more(len(incidents), _MAX_INCIDENTS, "incident")])
+    for cause in causes[:_MAX_INCIDENTS]:
+        name = escape(_short(cause.cause, _MAX_NAME))
+        since = f" since {day(cause.started_at)}" if cause.started_at else ""
+        facts = [
+            plural(cause.customers, "customer"),
+            f"{money(cause.closed_amount, cause.currency)} in closed periods",
+        ]
+        if cause.open_amount:
+            facts.append(f"{money(cause.open_amount, cause.currency)} so far in open ones")
+        if cause.monthly_amount:
+            facts.append(f"running at {money(cause.monthly_amount, cause.currency)} a month")
+        lines.append(f"• {cause.title}{f' ({name})' if name else ''}{since}: {', '.join(facts)}")
+    return "\n".join([*lines, *_more(len(causes), _MAX_INCIDENTS, "incident")])
 
 
 def _leak_lines(leaks: Sequence[Leak], direction: str, in_incidents: set[str]) -> str:

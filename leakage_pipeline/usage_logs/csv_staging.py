@@ -5,7 +5,6 @@ read again by Python's csv module, which is slower and loses nothing.
 """
 
 from dataclasses import dataclass, field
-from itertools import islice
 
 import duckdb
 import pyarrow as pa
@@ -18,12 +17,13 @@ from duckdb import (
 )
 
 from leakage_pipeline.inputs import columns, delimited, files
-from leakage_pipeline.inputs.delimited import Header, Malformed, Record
+from leakage_pipeline.inputs.delimited import Batch, Header, Malformed
 from leakage_pipeline.settings import FileUsageSource
 from leakage_pipeline.usage_logs import parsing
 from leakage_pipeline.usage_logs.meaning import SAMPLES
 
 _ROWS_PER_BATCH = 50_000
+_REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 @dataclass
@@ -70,7 +70,7 @@ def stage(
             parsing.wanted(source), parsing.REQUIRED, header.names, f"{where}: {same[0]}"
         )
         cells: dict[str, Expression] = {
-            name: FunctionExpression("trim", ColumnExpression(f"c{at}"))
+            name: FunctionExpression("trimmed", ColumnExpression(f"c{at}"))
             for name, at in positions.items()
         }
         again |= dict.fromkeys(_scan(connection, table, header, same, cells), cells)
@@ -127,22 +127,29 @@ def _read(
 ) -> None:
     """Read a file record by record into the table."""
     with files.open_text(path, errors="replace") as stream:
-        records = delimited.records(stream, header)
-        while chunk := list(islice(records, _ROWS_PER_BATCH)):
-            good = [record for record in chunk if not record.reason]
-            bad = [record for record in chunk if record.reason]
-            staged.malformed_count += len(bad)
+        for batch in delimited.read_batches(stream, header, _ROWS_PER_BATCH):
+            _refuse_other_encodings(batch)
+            staged.malformed_count += len(batch.malformed)
             staged.malformed += [
-                Malformed(path, record.line, record.text, record.reason)
-                for record in bad[: max(0, SAMPLES - len(staged.malformed))]
+                Malformed(path, *bad)
+                for bad in batch.malformed[: max(0, SAMPLES - len(staged.malformed))]
             ]
-            if good:
-                relation = connection.from_arrow(_table(good))
+            if batch.rows:
+                arrays = {
+                    f"c{at}": pa.array(column, pa.string())
+                    for at, column in enumerate(batch.columns())
+                }
+                lines = pa.array(batch.lines, pa.int64())
+                relation = connection.from_arrow(pa.table({**arrays, "line": lines}))
                 line = ColumnExpression("line")
                 _parsed(relation, cells, ConstantExpression(path), line).insert_into(table)
 
 
-def _table(records: list[Record]) -> pa.Table:
-    cells = zip(*(record.fields for record in records), strict=True)
-    arrays = {f"c{at}": pa.array(column, pa.string()) for at, column in enumerate(cells)}
-    return pa.table({**arrays, "line": pa.array([record.line for record in records], pa.int64())})
+def _refuse_other_encodings(batch: Batch) -> None:
+    """Set aside records with bytes that are no UTF-8, as the scan does."""
+    foreign = {
+        at for at, row in enumerate(batch.rows) if any(_REPLACEMENT in field for field in row)
+    }
+    for at in sorted(foreign, reverse=True):
+        text = ",".join(batch.rows.pop(at))
+        batch.malformed.append((batch.lines.pop(at), text, "is no UTF-8 text"))

@@ -68,7 +68,7 @@ _SHORT_DECIMAL = 18
 
 _VALUE = {
     "text": """
-        case when raw_value is null or trim(cast(raw_value as varchar)) = '' then 1
+        case when is_blank(cast(raw_value as varchar)) then 1
         when contains(cast(raw_value as varchar), '_') then null
         else try_cast(cast(raw_value as varchar) as decimal(38, 12)) end
     """,
@@ -109,10 +109,14 @@ _INSTANT = {
     "nanoseconds": "epoch_ns(instant) // 1000",
 }
 _MACROS = (
-    # Text of blanks alone begins with one; the comparison spares all other text the trimming.
+    # What begins with a blank sorts before '!'; other text is spared the trimming, which copies.
     """
     create or replace temp macro is_blank(cell) as
     cell is null or (cell < '!' and trim(cell) = '')
+    """,
+    """
+    create or replace temp macro trimmed(cell) as
+    case when cell < '!' or ends_with(cell, ' ') then trim(cell) else cell end
     """,
     """
     create or replace temp macro us_of_number(number) as

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import duckdb
 import pyarrow as pa
 from duckdb import (
-    CaseExpression,
     ColumnExpression,
     ConstantExpression,
     Expression,
@@ -25,6 +24,13 @@ from leakage_pipeline.usage_logs import csv_staging, parsing
 from leakage_pipeline.usage_logs.meaning import SAMPLES
 
 _FORMATS = ("parquet", "csv", "jsonl")
+# Without trimming: that would copy every line.
+_IS_OBJECT = SQLExpression(
+    r"(starts_with(line, '{') or regexp_matches(line, '^\s*\{')) and json_valid(line)"
+)
+_MALFORMED = SQLExpression(
+    r"case when is_object then false when regexp_matches(line, '\S') then true end"
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ def stage_files(
     found = files.expand(connection, pattern, where, formats=_FORMATS)
     parts = []
     for form, stage in (("parquet", _parquet), ("csv", _csv), ("jsonl", _jsonl)):
-        keys = [file.path for file in found if file.format == form]
+        paths = [file.path for file in found if file.format == form]
         full = [path for path in paths if not files.is_empty(path)]
         if full:
             part = Part(source.name, order, form)
@@ -179,16 +185,14 @@ def _jsonl(
 ) -> Part:
     names = parsing.wanted(source)
     keys = [f'$."{_json_key(names[name])}"' for name in USAGE_COLUMNS]
+    objects = delimited.scan_lines(connection, paths).select(
+        "line", ColumnExpression("filename").alias("file"), _IS_OBJECT.alias("is_object")
+    )
+    # The parser raises on what is no JSON, so that such a line is replaced by an empty object.
     fields = FunctionExpression(
-        "json_extract_string", ColumnExpression("line"), ConstantExpression(keys)
+        "json_extract_string", SQLExpression("if(is_object, line, '{}')"), ConstantExpression(keys)
     )
-    is_object = SQLExpression("starts_with(ltrim(line), '{') and json_valid(line)")
-    lines = delimited.scan_lines(connection, paths).select(
-        "line",
-        ColumnExpression("filename").alias("file"),
-        CaseExpression(SQLExpression("trim(line) <> ''"), ~is_object).alias("malformed"),
-        CaseExpression(is_object, fields).alias("fields"),
-    )
+    lines = objects.select("line", "file", _MALFORMED.alias("malformed"), fields.alias("fields"))
     found: dict[str, Expression] = {
         name: FunctionExpression("list_extract", ColumnExpression("fields"), ConstantExpression(at))
         for at, name in enumerate(USAGE_COLUMNS, 1)

@@ -236,7 +236,7 @@ def audited(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) 
     with StripeServer(company.account, now=datetime.fromisoformat(AS_OF)) as server:
         done = audit(directory, module_database_url, server, AS_OF)
     assert done.code == 0, done.out + done.err
-    yield module_database_url
+    return module_database_url
 
 
 def _closed(url: str, customer: str) -> list[tuple[str, Decimal]]:

@@ -5,6 +5,7 @@ the test itself; nothing here prices anything.
 """
 
 import csv
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,24 +17,72 @@ from leakage_pipeline.simulator import stripe_objects as so
 
 Json = dict[str, Any]
 
-CONTRACT_COLUMNS = (
-    "contract_id customer_id plan base_price currency interval included_usage overage_rates "
-    "grace_percent discount_percent discount_reason discount_threshold minimum_commitment "
-    "grandfathered effective_date end_date"
-).split()
-PRICE_BOOK_COLUMNS = (
-    "plan currency interval base_price included_usage overage_rates features seats_included "
-    "effective_from"
-).split()
-ACCOUNT_COLUMNS = (
-    "account_id customer_id plan status access_enabled seats features updated_at health_score "
-    "churn_risk owner_email"
-).split()
-EXCEPTION_COLUMNS = (
-    "exception_id customer_id leakage_type reason approved_by valid_from valid_until"
-).split()
-FX_COLUMNS = "rate_date from_currency to_currency rate".split()
-USAGE_COLUMNS = "event_id customer_id meter value occurred_at source received_at".split()
+CONTRACT_COLUMNS = [
+    "contract_id",
+    "customer_id",
+    "plan",
+    "base_price",
+    "currency",
+    "interval",
+    "included_usage",
+    "overage_rates",
+    "grace_percent",
+    "discount_percent",
+    "discount_reason",
+    "discount_threshold",
+    "minimum_commitment",
+    "grandfathered",
+    "effective_date",
+    "end_date",
+]
+PRICE_BOOK_COLUMNS = [
+    "plan",
+    "currency",
+    "interval",
+    "base_price",
+    "included_usage",
+    "overage_rates",
+    "features",
+    "seats_included",
+    "effective_from",
+]
+ACCOUNT_COLUMNS = [
+    "account_id",
+    "customer_id",
+    "plan",
+    "status",
+    "access_enabled",
+    "seats",
+    "features",
+    "updated_at",
+    "health_score",
+    "churn_risk",
+    "owner_email",
+]
+EXCEPTION_COLUMNS = [
+    "exception_id",
+    "customer_id",
+    "leakage_type",
+    "reason",
+    "approved_by",
+    "valid_from",
+    "valid_until",
+]
+FX_COLUMNS = [
+    "rate_date",
+    "from_currency",
+    "to_currency",
+    "rate",
+]
+USAGE_COLUMNS = [
+    "event_id",
+    "customer_id",
+    "meter",
+    "value",
+    "occurred_at",
+    "source",
+    "received_at",
+]
 
 
 def at(text: str) -> int:
@@ -199,7 +248,7 @@ class SmallCompany:
     ) -> None:
         """One paid invoice per period with the licence line alone."""
         subscription_id = f"sub_{customer}"
-        for period in zip(periods[:-1], periods[1:], strict=True):
+        for period in itertools.pairwise(periods):
             line = self.line(subscription_id, price, amount, period, quantity=quantity)
             self.invoice(customer, period[0], [line])
 

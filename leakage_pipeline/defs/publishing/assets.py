@@ -11,15 +11,15 @@ import dagster as dg
 from pydantic import Field
 
 from leakage_pipeline.classification.wording import money
+from leakage_pipeline.defs.failures import (
+    RETRY_POLICY,
+    permanent_failures_end_the_run,
+)
 from leakage_pipeline.defs.publishing.failed_checks import (
     failed_checks_of_latest_audit,
     failed_checks_of_run,
 )
 from leakage_pipeline.defs.resources import AuditRun, SettingsResource, WarehouseResource
-from leakage_pipeline.defs.failures import (
-    RETRY_POLICY,
-    permanent_failures_end_the_run,
-)
 from leakage_pipeline.publishing.csv_export import findings_csv_name, write_findings_csv
 from leakage_pipeline.publishing.detection_state import update_detection_state
 from leakage_pipeline.publishing.digest import publish_nightly_digest

@@ -11,11 +11,11 @@ from typing import Any
 import dagster as dg
 import psycopg2.extensions
 
-from leakage_pipeline.defs.resources import AuditRun, StripeResource, WarehouseResource
 from leakage_pipeline.defs.failures import (
     RETRY_POLICY,
     permanent_failures_end_the_run,
 )
+from leakage_pipeline.defs.resources import AuditRun, StripeResource, WarehouseResource
 from leakage_pipeline.stripe_billing import tables
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.group import LoadResult

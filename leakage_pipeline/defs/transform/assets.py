@@ -52,7 +52,7 @@ TRANSLATOR = LayerTranslator()
 
 
 def dbt_environment(warehouse_url: str) -> dict[str, str]:
-    """What profiles.yml reads, from a SQLAlchemy URL; sessions are in UTC whatever the server says."""
+    """What profiles.yml reads, from a SQLAlchemy URL; sessions are in UTC whatever is set."""
     url = make_url(warehouse_url)
     host = url.query.get("host") or url.host or "localhost"
     return {

@@ -30,7 +30,7 @@ def _is_stale(manifest: Path) -> bool:
 
 def _parse() -> None:
     """Write the manifest; two commands that start together both write the same file."""
-    completed = subprocess.run(  # noqa: S603 - our own interpreter and arguments
+    completed = subprocess.run(
         [
             *(sys.executable, "-m", "dbt.cli.main", "parse", "--quiet"),
             *("--project-dir", os.fspath(PROJECT_DIR), "--profiles-dir", os.fspath(PROJECT_DIR)),

@@ -248,6 +248,8 @@ def test_accounts_are_snapshots_that_stay(
         "b5,cus_3,basic,active,yes,,[1],2026-05-02\n"
         "b6,cus_3,basic,active,perhaps,,,2026-05-02\n"
         "b7,cus_3,basic,active,yes,,,infinity\n"
+        "b8,cus_3,ba\x00sic,active,yes,,,2026-05-02\n"
+        'b9,cus_3,basic,active,yes,,"[""\\u0000""]",2026-05-02\n'
     )
     result = load_accounts(settings, warehouse, AS_OF)
     found = query("select * from raw_business.accounts order by account_id, updated_at")
@@ -274,8 +276,10 @@ def test_accounts_are_snapshots_that_stay(
         "a.csv:12": "features is no JSON list of texts",
         "a.csv:13": "access_enabled 'perhaps' is neither true nor false",
         "a.csv:14": "updated_at 'infinity' is no ISO 8601 date or time",
+        "a.csv:15": "holds a NUL character",
+        "a.csv:16": "holds a NUL character",
     }
-    assert (result.read, sum(result.rejected.values())) == (13, 9)
+    assert (result.read, sum(result.rejected.values())) == (15, 11)
     payloads = query("select payload from ops.rejected_rows where location = 'a.csv:9'")
     assert '"seats":"2.5"' in payloads[0]["payload"]
 

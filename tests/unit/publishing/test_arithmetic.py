@@ -48,6 +48,7 @@ def test_charges_that_differ_come_first() -> None:
     evidence = {
         "charges": [
             {"charge_id": "a", "kind": "fee", "expected_net": 49, "billed_net": 49},
+            {"charge_id": "c", "kind": "usage", "expected_net": 0, "billed_net": 0},
             {
                 "charge_id": "b",
                 "kind": "usage",

@@ -3,8 +3,9 @@
 from datetime import timedelta
 from decimal import Decimal
 
-from leakage_pipeline.classification.findings import Finding
+from leakage_pipeline.classification.findings import Finding, Incident
 from leakage_pipeline.publishing.leaks import add_up, group_leaks
+from leakage_pipeline.publishing.shared_causes import shared_causes
 from tests.unit.classification.examples import finding
 from tests.unit.publishing.sample import AS_OF
 
@@ -86,3 +87,41 @@ def test_a_leak_is_as_old_as_its_first_sighting() -> None:
     late = month(10, first_detected_at=AS_OF)
     (leak,) = group_leaks([late, early], AS_OF)
     assert leak.first_detected_at == AS_OF - timedelta(days=60)
+
+
+def incident(name: str, **changes: object) -> Incident:
+    facts = {
+        "incident_id": name,
+        "leakage_type": "unreported_usage",
+        "direction": "leak",
+        "meter": "minutes",
+        "source": "encode_4k",
+        "cause": "encode_4k",
+        "started_at": AS_OF,
+        "customers": 9,
+        "amount": Decimal(999),
+        "monthly_amount": Decimal(999),
+        "currency": "usd",
+        "description": "",
+    }
+    return Incident(**{**facts, **changes})
+
+
+def test_a_shared_cause_costs_a_month_what_its_running_leaks_cost() -> None:
+    leaks = group_leaks(
+        [
+            month(10, customer_id="a", incident_id="i"),
+            month(11, customer_id="a", incident_id="i", phase="open"),
+            month(5, customer_id="b", incident_id="i"),
+        ],
+        AS_OF,
+    )
+    (cause,) = shared_causes(leaks, [incident("i")])
+    assert (cause.customers, cause.cause) == (2, "encode_4k, meter minutes")
+    assert (cause.closed_amount, cause.open_amount, cause.monthly_amount) == (200, 100, 100)
+    assert cause.started_at == AS_OF.replace(month=5, day=1)
+
+
+def test_a_cause_of_one_customer_is_not_shared() -> None:
+    leaks = group_leaks([month(10, incident_id="i"), month(9, incident_id="i")], AS_OF)
+    assert shared_causes(leaks, [incident("i"), incident("unused")]) == []

@@ -93,9 +93,10 @@ def test_the_header_and_the_summary_say_week_and_kinds_of_amounts(
         "2026-W47",
         "16 Nov 2026 to 22 Nov 2026",
         "as of 20 Nov 2026, 06:00 UTC",
-        "$13,460.00, €350.00 and ¥1,000 measured, and apart from that $199.00 estimated",
-        "2 customers were billed too much, $569.00 in all",
-        "New this week: 2 leaks, worth $1,170.00 and €350.00.",
+        "$13,460.00, €350.00 and ¥1,000 measured, and apart from that $199.00 estimated.",
+        "Another $6,580.00 measured sits in open periods and can still be billed correctly.",
+        "2 customers are billed too much: $569.00 measured in closed periods.",
+        "New this week: 2 leaks, worth $1,170.00 and €350.00 measured.",
         "$50.00 of it this week",
         "In JPY, customers should have paid ¥15,000; Stripe billed ¥12,000, ¥3,000 less (20 %).",
     ):
@@ -219,13 +220,14 @@ def test_a_dismissed_finding_leaves_every_total(filled: Connection, tmp_path: Pa
         )
     filled.commit()
     _, page = build(filled, tmp_path)
-    assert "1 customer was billed too much, $149.00 in all" in page.text
+    assert "1 customer is billed too much: $149.00 measured in closed periods." in page.text
     assert "1 finding that a reviewer dismissed is left out of every total." in page.text
 
 
 def test_when_nothing_leaks_the_page_says_so(marts: Connection, tmp_path: Path) -> None:
     rows = [bridge_row(company.customer(n), company.FIRST_END, "149.00") for n in range(3)]
     insert(marts, "marts.fct_expected_vs_billed", rows)
+    insert(marts, "raw_business.audit_settings", [{"singleton": 1, "as_of": AS_OF}])
     files, page = build(marts, tmp_path)
     assert files.summary["all_clear"] is True
     assert "Nothing leaks" in page.text
@@ -233,10 +235,23 @@ def test_when_nothing_leaks_the_page_says_so(marts: Connection, tmp_path: Path) 
     assert "What leaked" not in page.text
 
 
+def test_nothing_found_over_doubtful_data_is_not_called_all_clear(
+    marts: Connection, tmp_path: Path
+) -> None:
+    insert(
+        marts, "marts.fct_expected_vs_billed", [bridge_row("cus_X", company.FIRST_END, "149.00")]
+    )
+    settings = sample.settings(tmp_path)
+    files = build_report(marts, settings, AS_OF, failed_checks=["A check of x failed: y."])
+    assert files.summary["all_clear"] is False
+    assert "Nothing leaks" not in files.html.read_text(encoding="utf-8")
+
+
 def test_an_audit_of_nothing_gives_a_page_too(marts: Connection, tmp_path: Path) -> None:
     _, page = build(marts, tmp_path)
     assert "No billing period closed in the twelve weeks up to this report." in page.text
     assert "No audit has run yet" in page.text
+    assert "Nothing leaks" not in page.text
 
 
 def test_the_first_week_is_not_called_news(filled: Connection, tmp_path: Path) -> None:

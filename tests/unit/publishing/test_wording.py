@@ -5,7 +5,14 @@ from decimal import Decimal
 
 import pytest
 
-from leakage_pipeline.classification.wording import money, percent, period, plural, quantity
+from leakage_pipeline.classification.wording import (
+    money,
+    percent,
+    period,
+    plural,
+    quantity,
+    readable,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,3 +62,13 @@ def test_shares_and_counts() -> None:
     assert percent(Decimal("0.1254")) == "12.5\N{NO-BREAK SPACE}%"
     assert plural(1, "customer") == "1 customer"
     assert plural(1204, "opportunity", "opportunities") == "1,204 opportunities"
+
+
+def test_a_description_loses_the_seconds_of_its_period_and_no_number() -> None:
+    text = (
+        "500000 minutes used, 460000 metered in 2026-10-06 09:33:38 to 2026-11-06 09:33:38 UTC: "
+        "4000.00 USD not billed since 2026-05-04 10:00:00 UTC."
+    )
+    assert readable(text) == (
+        "500000 minutes used, 460000 metered: 4000.00 USD not billed since 4 May 2026."
+    )

@@ -1,0 +1,90 @@
+"""Causes that several customers share: one broken endpoint is one line, whatever it costs whom.
+
+What an incident is says `marts.fct_incidents`; the amounts are added up here from the same leaks as
+every other figure of a report, so that they agree and leave out what people dismissed.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from leakage_pipeline.classification.finding_types import finding_type
+from leakage_pipeline.classification.findings import Finding, Incident
+from leakage_pipeline.publishing.leaks import Leak
+
+_SHARED_BY_SEVERAL = 2
+# What findings of these types always share says nothing about why.
+_NO_CAUSES = frozenset({"seats", "invoice"})
+
+
+@dataclass(frozen=True)
+class SharedCause:
+    """An incident that at least two customers share, in one currency."""
+
+    incident_id: str
+    title: str
+    cause: str
+    direction: str
+    started_at: datetime | None
+    customers: int
+    currency: str | None
+    closed_amount: Decimal
+    open_amount: Decimal
+    monthly_amount: Decimal
+    """What a month costs now: leaks that have ended do not count."""
+
+
+def shared_causes(leaks: Sequence[Leak], incidents: Sequence[Incident]) -> list[SharedCause]:
+    """Return the causes that several customers share, the costliest a month first."""
+    findings: defaultdict[tuple[str | None, str | None], list[Finding]] = defaultdict(list)
+    monthly: defaultdict[tuple[str | None, str | None], Decimal] = defaultdict(Decimal)
+    for leak in leaks:
+        for finding in leak.findings:
+            findings[finding.incident_id, finding.currency].append(finding)
+        # A leak may have changed its cause: what it costs now belongs to the newest one.
+        newest = leak.newest
+        monthly[newest.incident_id, newest.currency] += leak.monthly_amount or 0
+    causes = [
+        _shared(incident, findings[key], monthly[key])
+        for incident in incidents
+        if (key := (incident.incident_id, incident.currency)) in findings
+    ]
+    several = [cause for cause in causes if cause.customers >= _SHARED_BY_SEVERAL]
+    return sorted(several, key=_costliest_first)
+
+
+def _shared(incident: Incident, findings: Sequence[Finding], monthly: Decimal) -> SharedCause:
+    starts = [finding.period_start for finding in findings if finding.period_start]
+    return SharedCause(
+        incident_id=incident.incident_id,
+        title=finding_type(incident.leakage_type, incident.direction).title,
+        cause=_cause(incident),
+        direction=incident.direction,
+        started_at=min(starts, default=incident.started_at),
+        customers=len({finding.customer_id for finding in findings}),
+        currency=incident.currency,
+        closed_amount=_sum(findings, closed=True),
+        open_amount=_sum(findings, closed=False),
+        monthly_amount=monthly,
+    )
+
+
+def _sum(findings: Sequence[Finding], *, closed: bool) -> Decimal:
+    amounts = (f.amount for f in findings if (f.phase == "closed") is closed)
+    return sum((amount for amount in amounts if amount is not None), Decimal(0))
+
+
+def _costliest_first(cause: SharedCause) -> tuple[Decimal, Decimal, str, str]:
+    total = cause.closed_amount + cause.open_amount
+    return (-cause.monthly_amount, -total, cause.incident_id, cause.currency or "")
+
+
+def _cause(incident: Incident) -> str:
+    """Name the cause: the source of usage, else what the findings share, else the meter."""
+    cause = incident.source or incident.cause or ""
+    parts = ["" if cause in _NO_CAUSES else cause]
+    if incident.meter and incident.meter not in parts:
+        parts.append(f"meter {incident.meter}")
+    return ", ".join(part for part in parts if part)
