@@ -3,7 +3,9 @@
 The only place that reads the clock. 0 is done, 1 the run failed, 2 bad configuration or usage.
 """
 
+import contextlib
 import logging
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -196,5 +198,22 @@ def _console() -> Console:
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120)
 
 
+def entry() -> NoReturn:
+    """Run a command and leave at once; what the installed `leakage` calls.
+
+    DuckDB's binding would list every object that a traceback still holds, pages of it, when the
+    interpreter is taken down after a failure.
+    """
+    try:
+        main()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else FAILED
+    logging.shutdown()
+    with contextlib.suppress(OSError):  # the reader of our output may have left
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    main()
+    entry()

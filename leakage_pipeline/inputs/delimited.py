@@ -60,9 +60,10 @@ def read_header(path: str, where: str) -> Header:
     Raises:
         ConfigurationError: The file cannot be opened, is no UTF-8 text or is empty.
     """
-    with files.readable(path, where), files.open_text(path) as stream:
+    # A row further down that is no text is for the reader of the rows to judge.
+    with files.readable(path, where), files.open_text(path, errors="replace") as stream:
         first = stream.readline(_LONGEST_HEADER)
-        if "\x00" in first:
+        if "\x00" in first or "\N{REPLACEMENT CHARACTER}" in first:
             message = f"{where}: {path} is no UTF-8 text; save it as CSV in UTF-8"
             raise ConfigurationError(message)
         delimiter = max(_DELIMITERS, key=first.count)

@@ -45,8 +45,12 @@ pseudo_periods as (
     from ended
     cross join {{ ref('stg_business__audit_settings') }} as settings
     cross join lateral generate_series(
-        greatest(0, {{ billing_intervals_between('ended.ended_at', 'settings.as_of', 'ended.billing_interval', 'ended.interval_count') }} - settings.lookback_periods),
-        {{ billing_intervals_between('ended.ended_at', 'settings.as_of', 'ended.billing_interval', 'ended.interval_count') }} + 1
+        greatest(0, {{ billing_intervals_between(
+            'ended.ended_at', 'settings.as_of', 'ended.billing_interval', 'ended.interval_count'
+        ) }} - settings.lookback_periods),
+        {{ billing_intervals_between(
+            'ended.ended_at', 'settings.as_of', 'ended.billing_interval', 'ended.interval_count'
+        ) }} + 1
     ) as step (n)
 ),
 

@@ -1,4 +1,5 @@
--- Null where a customer pays in several currencies, which are never added up. One row per customer: plan, monthly recurring revenue as billed, health and lifetime value, for context and order.
+-- Plan, monthly recurring revenue as billed, health and lifetime value, for context and order. Null where a customer
+-- pays in several currencies, which are never added up. One row per customer.
 with latest_fee as (
     select distinct on (charges.subscription_id)
         charges.customer_id,

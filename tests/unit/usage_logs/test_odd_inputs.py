@@ -132,9 +132,7 @@ def test_mixed_line_ends_are_read(load: Callable[..., UsageLoadResult], known: W
     assert rejected(known) == {"a.csv:4": "malformed line"}
 
 
-def test_bytes_that_are_no_text_are_malformed(
-    load: Callable[..., UsageLoadResult], known: Warehouse
-) -> None:
+def test_bytes_that_are_no_text_are_malformed(load: Callable[..., UsageLoadResult]) -> None:
     rows = [HEADER.encode(), b"1,cus_1,m,1,2026-05-01", b"2,z\xfcrich,m,1,2026-05-01"]
     assert load("a.csv", b"\n".join(rows)).rejected == {"log": {"malformed line": 1}}
     rows.append(b'"3,cus_1,m,1,2026-05-01')

@@ -1,4 +1,5 @@
--- The price book with the span in which each row rules: the newest row effective at a period's start (docs/configuration.md).
+-- The price book with the span in which each row rules: the newest row effective at a period's start
+-- (docs/configuration.md).
 select
     price_book_id,
     plan_key,
