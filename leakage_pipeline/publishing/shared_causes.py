@@ -34,6 +34,8 @@ class SharedCause:
     open_amount: Decimal
     monthly_amount: Decimal
     """What a month costs now: leaks that have ended do not count."""
+    reporting_amount: Decimal | None
+    """All periods in the reporting currency; None unless every one of them has a rate."""
 
 
 def shared_causes(leaks: Sequence[Leak], incidents: Sequence[Incident]) -> list[SharedCause]:
@@ -68,6 +70,7 @@ def _shared(incident: Incident, findings: Sequence[Finding], monthly: Decimal) -
         closed_amount=_sum(findings, closed=True),
         open_amount=_sum(findings, closed=False),
         monthly_amount=monthly,
+        reporting_amount=_in_reporting_currency(findings),
     )
 
 
@@ -76,9 +79,21 @@ def _sum(findings: Sequence[Finding], *, closed: bool) -> Decimal:
     return sum((amount for amount in amounts if amount is not None), Decimal(0))
 
 
-def _costliest_first(cause: SharedCause) -> tuple[Decimal, Decimal, str, str]:
+def _in_reporting_currency(findings: Sequence[Finding]) -> Decimal | None:
+    amounts = [f.reporting_amount for f in findings if f.amount is not None]
+    known = [amount for amount in amounts if amount is not None]
+    return sum(known, Decimal(0)) if len(known) == len(amounts) else None
+
+
+def _costliest_first(cause: SharedCause) -> tuple[bool, Decimal, Decimal, str, str]:
+    """Order across currencies by the reporting currency; what has no rate into it comes last."""
     total = cause.closed_amount + cause.open_amount
-    return (-cause.monthly_amount, -total, cause.incident_id, cause.currency or "")
+    rate = cause.reporting_amount / total if cause.reporting_amount is not None and total else None
+    weight = rate if rate is not None else Decimal(1)
+    return (
+        *(rate is None, -cause.monthly_amount * weight, -total * weight),
+        *(cause.incident_id, cause.currency or ""),
+    )
 
 
 def _cause(incident: Incident) -> str:
