@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -71,10 +72,10 @@ def main() -> None:
         folder = Path(name)
         events = _generate(folder, arguments)
         print(f"{events:,} events, {arguments.customers:,} customers, {arguments.days} days")
-        least = _timed(lambda: _bare(folder))
+        least = _timed(partial(_bare, folder))
         print(f"{'bare group-by, parquet':<28}{least:7.2f} s {events / least:>14,.0f} events/s")
         for form in arguments.forms:
-            spent = _timed(lambda form=form: _roll_up(folder, form, arguments.days))
+            spent = _timed(partial(_roll_up, folder, form, arguments.days))
             share = f"{spent / least:5.1f} x" if form == "parquet" else ""
             label = f"roll-up, {form}"
             print(f"{label:<28}{spent:7.2f} s {events / spent:>14,.0f} events/s {share}")

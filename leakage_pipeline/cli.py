@@ -204,6 +204,8 @@ def entry() -> NoReturn:
     DuckDB's binding would list every object that a traceback still holds, pages of it, when the
     interpreter is taken down after a failure.
     """
+    # Leaving at once makes multiprocessing's own helper warn of semaphores that it then frees.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
     try:
         main()
     except SystemExit as ended:

@@ -6,6 +6,7 @@ accounts and rates as CSV. Writes files, decides nothing about billing.
 
 import csv
 import json
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -114,6 +115,8 @@ def bad_rows(world: World, rows: Sequence[UsageRow]) -> list[UsageRow]:
 
 def write_usage(directory: Path, rows: Iterable[UsageRow]) -> None:
     """Write the log, one parquet part per UTC day."""
+    # Days of an earlier, larger company would otherwise stay and be read as this one's.
+    shutil.rmtree(directory, ignore_errors=True)
     days: dict[int, list[UsageRow]] = {}
     for row in rows:
         days.setdefault(row.day, []).append(row)

@@ -73,6 +73,7 @@ def load_usage(
     with open_duckdb(settings.home, memory_limit=memory_limit) as (connection, folder):
         parsing.prepare(connection, microseconds(as_of))
         references.load(connection, folder, conn, {"as_of": as_of})
+        conn.commit()  # a scan may take long; no transaction waits for it
         references.load_meter_names(connection, settings.meters)
         bad = rejects.Rejects(as_of)
         try:

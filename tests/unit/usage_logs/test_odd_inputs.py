@@ -313,6 +313,15 @@ def test_the_log_is_reread_whole_and_an_empty_one_is_empty(
     assert windows(known, "customer_id") == []
 
 
+def test_what_a_killed_run_left_behind_goes(
+    load: Callable[..., UsageLoadResult], tmp_path: Path
+) -> None:
+    folder = tmp_path / "home" / "duckdb"
+    (folder / "4194305-left" / "spill").mkdir(parents=True)  # no process has so high a number
+    load("a.csv", HEADER)
+    assert list(folder.iterdir()) == []
+
+
 def test_without_usage_sources_the_tables_are_empty(
     load: Callable[..., UsageLoadResult], known: Warehouse, settings_for: Build
 ) -> None:
