@@ -1,8 +1,18 @@
 -- All finding models behind one interface. A new finding type is one model named fnd_<type>, added to this list.
 {% set finding_models = [
-    'fnd_outdated_pricing', 'fnd_missing_overage', 'fnd_unreported_usage', 'fnd_overbilled_usage',
-    'fnd_final_usage_lost', 'fnd_overbilled_price', 'fnd_double_charge', 'fnd_seat_leakage', 'fnd_missing_invoice',
-    'fnd_incorrect_discount', 'fnd_minimum_shortfall', 'fnd_feature_leakage', 'fnd_access_after_cancellation',
+    'fnd_outdated_pricing',
+    'fnd_missing_overage',
+    'fnd_unreported_usage',
+    'fnd_overbilled_usage',
+    'fnd_final_usage_lost',
+    'fnd_overbilled_price',
+    'fnd_double_charge',
+    'fnd_seat_leakage',
+    'fnd_missing_invoice',
+    'fnd_incorrect_discount',
+    'fnd_minimum_shortfall',
+    'fnd_feature_leakage',
+    'fnd_access_after_cancellation',
 ] %}
 {% for model in finding_models %}
     select
