@@ -266,6 +266,9 @@ ONE_OFF_TYPES = frozenset(
         "dispute_open",
         "expiring_payment_method",
         "retries_exhausted",
+        "unpaid_access",
+        "orphaned_subscription",
+        "approaching_limit",
     }
 )
 """Types that happen once: they never enter a monthly figure."""
