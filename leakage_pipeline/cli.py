@@ -62,7 +62,11 @@ def leakage() -> None:
 
 @leakage.command()
 @AS_OF
-@click.option("--full-refresh", is_flag=True, help="Read and compute everything anew.")
+@click.option(
+    "--full-refresh",
+    is_flag=True,
+    help="Read and compute everything anew.",
+)
 def audit(as_of: datetime | None, *, full_refresh: bool) -> None:
     """Run one nightly audit with your own configuration."""
     from leakage_pipeline.commands.audit import audit as run
@@ -112,12 +116,29 @@ def doctor() -> None:
 @leakage.command()
 @click.option("--customers", type=click.IntRange(min=1), default=200, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True)
-@AS_OF
-def demo(customers: int, seed: int, as_of: datetime | None) -> None:
+@click.option(
+    "--as-of",
+    type=_Instant(),
+    help="What is now for the simulation and the audit, ISO 8601. Default: a fixed Friday.",
+)
+@click.option("--score", is_flag=True, help="Audit one company per seed and print the scoreboard.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=10,
+    show_default=True,
+    help="With --score: how many companies, from --seed on.",
+)
+def demo(customers: int, seed: int, as_of: datetime | None, *, score: bool, seeds: int) -> None:
     """Audit a simulated company whose leaks are known, and compare."""
-    from leakage_pipeline.simulator.demo import run_demo
+    from leakage_pipeline.simulator.demo import run_demo, run_scoreboard
 
-    run_demo(customers=customers, seed=seed, as_of=as_of, console=_console(), now=_now())
+    console, now = _console(), _now()
+    if score:
+        wanted = range(seed, seed + seeds)
+        run_scoreboard(customers=customers, seeds=wanted, as_of=as_of, console=console, now=now)
+    else:
+        run_demo(customers=customers, seed=seed, as_of=as_of, console=console, now=now)
 
 
 @leakage.group()

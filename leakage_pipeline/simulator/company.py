@@ -5,7 +5,7 @@ stands in `customers_profiles` and `leaks`, what they pay in `invoicing` and `pr
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,21 +81,50 @@ def generate(
     Raises:
         ValueError: For less than one customer.
     """
+    return generate_side_by_side((seed,), customers, as_of, leaks=leaks, events=events_per_month)
+
+
+def generate_side_by_side(
+    seeds: Sequence[int],
+    customers: int,
+    as_of: datetime,
+    *,
+    leaks: bool = True,
+    events: int = EVENTS_PER_MONTH,
+) -> Company:
+    """Put the companies of several seeds into one: what an audit finds holds for each of them.
+
+    Every seed draws its `customers` by itself and their ids carry it, so nothing depends on the
+    neighbours; the catalog, price book and meters are the same for all. One audit then scores many
+    companies. Parameters as of `generate`.
+
+    Raises:
+        ValueError: For less than one customer, no seed, or the same seed twice.
+    """
     if customers < 1:
         message = f"a company needs at least one customer, not {customers}"
         raise ValueError(message)
+    if not seeds or len(set(seeds)) != len(seeds):
+        message = f"different seeds are needed, at least one, not {list(seeds)}"
+        raise ValueError(message)
     now = as_of.replace(tzinfo=UTC) if as_of.tzinfo is None else as_of.astimezone(UTC)
-    world = World(seed, now, build_catalog(now), events_per_month)
+    catalog = build_catalog(now)
+    worlds = [World(seed, now, catalog, events) for seed in seeds]
+    histories = [
+        history for world in worlds for history in _histories(world, customers, leaks=leaks)
+    ]
+    return company_of(worlds[0], histories)
+
+
+def _histories(world: World, customers: int, *, leaks: bool) -> Iterator[History]:
     leaky = set(_leaky_indexes(world, customers)) if leaks else set()
     turns = {"honest": 0, "leaky": 0}
-    histories = []
     for index in range(customers):
         kind = "leaky" if index in leaky else "honest"
         make: Callable[[World, int, int], Customer]
         make = leaky_customer if kind == "leaky" else honest_customer
-        histories.append(live(world, make(world, index, turns[kind])))
+        yield live(world, make(world, index, turns[kind]))
         turns[kind] += 1
-    return company_of(world, histories)
 
 
 def company_of(world: World, histories: list[History]) -> Company:

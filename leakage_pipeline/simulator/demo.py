@@ -6,7 +6,7 @@ address like any other; only the comparison at the end reads the labels.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +20,8 @@ from leakage_pipeline.commands.audit import audit
 from leakage_pipeline.commands.report import report
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure
 from leakage_pipeline.settings import Settings, home_from, load_environment, load_settings
-from leakage_pipeline.simulator.company import generate
-from leakage_pipeline.simulator.scoring import Score, score, score_text
+from leakage_pipeline.simulator.company import Company, generate, generate_side_by_side
+from leakage_pipeline.simulator.scoring import Score, disagreements_text, score, score_text
 from leakage_pipeline.simulator.stripe_server import DEFAULT_API_KEY, StripeServer
 from leakage_pipeline.warehouse import schemas
 from leakage_pipeline.warehouse.connection import connect
@@ -57,16 +57,10 @@ def run_demo(
         ConfigurationError: LEAKAGE_DATABASE_URL leads to a warehouse of real audits.
     """
     instant = as_of or DEFAULT_AS_OF
-    home = home_from(load_environment()) / "demo"
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home = _demo_home()
     console.print(f"Simulating {customers} customers (seed {seed}) ...", highlight=False)
     company = generate(seed, customers, instant)
-    company.write(home)
-    parameters = {"customers": customers, "seed": seed, "as_of": instant.isoformat()}
-    server = StripeServer(company.account, now=instant)
-    with server, _environment(home, server.base_url):
-        settings = load_settings()
-        _make_room(settings, parameters)
+    with _simulated(company, home, {"customers": customers, "seed": seed}) as settings:
         audit(settings, instant, console, now=now, full_refresh=False)
         files = report(settings, week=None, out=None)
         result = _compare(settings, home)
@@ -77,12 +71,74 @@ def run_demo(
         highlight=False,
         soft_wrap=True,
     )
+    _insist(result)
+
+
+def run_scoreboard(
+    *,
+    customers: int,
+    seeds: Sequence[int],
+    as_of: datetime | None,
+    console: Console,
+    now: datetime,
+) -> None:
+    """Audit one company per seed, all in one warehouse, and print how the findings score.
+
+    Args:
+        customers: How many customers each company has.
+        seeds: One company each.
+        as_of: As of `run_demo`.
+        console: Where everything is printed.
+        now: As of `run_demo`.
+
+    Raises:
+        PermanentFailure: Some company's audit and labels disagree; its seed is printed above.
+        ConfigurationError: As of `run_demo`.
+    """
+    instant = as_of or DEFAULT_AS_OF
+    home = _demo_home()
+    console.print(
+        f"Simulating {len(seeds)} companies of {customers} customers "
+        f"(seeds {min(seeds)} to {max(seeds)}) ...",
+        highlight=False,
+    )
+    company = generate_side_by_side(seeds, customers, instant)
+    parameters = {"customers": customers, "seeds": list(seeds)}
+    with _simulated(company, home, parameters) as settings:
+        audit(settings, instant, console, now=now, full_refresh=False)
+        result = _compare(settings, home)
+    console.print(score_text(result), highlight=False)
+    console.print(disagreements_text(result), highlight=False)
+    _insist(result)
+
+
+def _insist(result: Score) -> None:
     if not result.is_perfect:
         message = (
             f"the audit and the known leaks disagree: {len(result.missed)} missed, "
             f"{len(result.unexpected)} unexpected, {len(result.wrong_amounts)} wrong amounts"
         )
         raise PermanentFailure(message)
+
+
+def _demo_home() -> Path:
+    home = home_from(load_environment()) / "demo"
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return home
+
+
+@contextmanager
+def _simulated(company: Company, home: Path, parameters: Mapping[str, Any]) -> Iterator[Settings]:
+    """The company's files in `home`, its Stripe account served, a warehouse with room for it."""
+    company.write(home)
+    instant = company.world.as_of
+    with (
+        StripeServer(company.account, now=instant) as server,
+        _environment(home, server.base_url),
+    ):
+        settings = load_settings()
+        _make_room(settings, {**parameters, "as_of": instant.isoformat()})
+        yield settings
 
 
 @contextmanager

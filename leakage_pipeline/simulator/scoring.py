@@ -167,3 +167,25 @@ def score_text(result: Score) -> str:
         counts = ", ".join(f"{name} {number}" for name, number in result.unlabelled.items())
         text += f"Not judged (no labels): {counts}\n"
     return text
+
+
+def disagreements_text(result: Score, limit: int = 20) -> str:
+    """The rows behind anything below 1.00, a line each: the customer's id holds its seed."""
+    lines = [f"missed      {_row_text(row)}" for row in result.missed]
+    lines += [f"unexpected  {_row_text(row)}" for row in result.unexpected]
+    lines += [
+        f"amount      {_row_text(found)}, expected {label['amount']}"
+        for label, found in result.wrong_amounts
+    ]
+    if len(lines) > limit:
+        lines = [*lines[:limit], f"... and {len(lines) - limit} more"]
+    return "\n".join(lines)
+
+
+def _row_text(row: Row) -> str:
+    amount = row.get("leakage_amount", row.get("amount"))
+    return (
+        f"{row['leakage_type']} {row['customer_id']} {row['subscription_id']} "
+        f"{_meter(row) or '-'} from {_instant(row['period_start']):%Y-%m-%d %H:%M:%S}: "
+        f"{amount} {row['currency']}"
+    )

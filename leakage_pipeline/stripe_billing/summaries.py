@@ -181,7 +181,7 @@ def _requests(conn: psycopg2.extensions.connection) -> list[SummaryRequest]:
         conn.rollback()
         message = (
             "intermediate.int_usage__summary_requests is not there; "
-            "run the dbt models tagged meter_requests first"
+            "materialize the assets of metering_questions first"
         )
         raise PermanentFailure(message) from None
     conn.rollback()

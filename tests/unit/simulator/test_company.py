@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from leakage_pipeline.simulator.catalog import METERS
-from leakage_pipeline.simulator.company import Company, generate
+from leakage_pipeline.simulator.company import Company, generate, generate_side_by_side
 from leakage_pipeline.simulator.customers_profiles import PROFILES
 from leakage_pipeline.simulator.invoicing_periods import epoch
 from leakage_pipeline.simulator.leaks import LEAKS, incident_started_at
@@ -247,3 +247,16 @@ def test_any_instant_will_do() -> None:
 def test_nobody_is_no_company() -> None:
     with pytest.raises(ValueError, match="at least one customer"):
         generate(1, 0, AS_OF)
+
+
+def test_companies_side_by_side_are_those_of_their_seeds() -> None:
+    together = generate_side_by_side((3, 4), 20, AS_OF)
+    alone = [generate(seed, 20, AS_OF) for seed in (3, 4)]
+    assert together.labels == (*alone[0].labels, *alone[1].labels)
+    assert together.account.invoices == [*alone[0].account.invoices, *alone[1].account.invoices]
+
+
+@pytest.mark.parametrize("seeds", [(), (1, 1)])
+def test_side_by_side_needs_different_seeds(seeds: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="different seeds"):
+        generate_side_by_side(seeds, 20, AS_OF)

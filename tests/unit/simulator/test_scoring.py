@@ -4,7 +4,12 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from leakage_pipeline.simulator.scoring import PLANTED_TYPES, score, score_text
+from leakage_pipeline.simulator.scoring import (
+    PLANTED_TYPES,
+    disagreements_text,
+    score,
+    score_text,
+)
 
 START = datetime(2026, 5, 3, 14, 23, 7, tzinfo=UTC)
 
@@ -15,6 +20,7 @@ def label(leakage_type: str = "outdated_pricing", meter: str | None = None) -> d
         "subscription_id": "sub_1",
         "leakage_type": leakage_type,
         "meter": meter,
+        "currency": "usd",
         "period_start": START.isoformat(),
         "amount": "50.00",
     }
@@ -26,6 +32,7 @@ def finding(**changes: Any) -> dict[str, Any]:
         "subscription_id": "sub_1",
         "leakage_type": "outdated_pricing",
         "period_start": START,
+        "currency": "usd",
         "leakage_amount": Decimal("50.0"),
         "evidence": {},
     }
@@ -91,3 +98,22 @@ def test_other_types_are_listed_apart() -> None:
 def test_the_table_names_every_type() -> None:
     text = score_text(score([finding()], {"labels": [label()]}))
     assert all(name in text for name in PLANTED_TYPES)
+
+
+def test_disagreements_name_the_customer_the_period_and_both_amounts() -> None:
+    later = finding(period_start=datetime(2026, 6, 3, 14, 23, 7, tzinfo=UTC))
+    wrong = finding(leakage_amount=Decimal("49.98"))
+    lines = disagreements_text(score([later, wrong], {"labels": [label()]})).splitlines()
+    assert lines == [
+        "unexpected  outdated_pricing cus_1 sub_1 - from 2026-06-03 14:23:07: 50.0 usd",
+        "amount      outdated_pricing cus_1 sub_1 - from 2026-05-03 14:23:07: 49.98 usd, "
+        "expected 50.00",
+    ]
+
+
+def test_a_long_list_of_disagreements_is_cut_and_says_so() -> None:
+    later = [
+        finding(period_start=datetime(2026, 6, day, tzinfo=UTC), leakage_amount=Decimal(day))
+        for day in range(1, 6)
+    ]
+    assert disagreements_text(score(later, {"labels": []}), limit=2).endswith("... and 3 more")
