@@ -106,8 +106,10 @@ def test_disagreements_name_the_customer_the_period_and_both_amounts() -> None:
     lines = disagreements_text(score([later, wrong], {"labels": [label()]})).splitlines()
     assert lines == [
         "unexpected  outdated_pricing cus_1 sub_1 - from 2026-06-03 14:23:07: 50.0 usd",
-        "amount      outdated_pricing cus_1 sub_1 - from 2026-05-03 14:23:07: 49.98 usd, "
-        "expected 50.00",
+        (
+            "amount      outdated_pricing cus_1 sub_1 - from 2026-05-03 14:23:07: 49.98 usd, "
+            "expected 50.00"
+        ),
     ]
 
 
