@@ -4,6 +4,7 @@ An amount that a list spells out (discounts, taxes, prepaid credits) is summed h
 sees one number; a list that Stripe leaves out says that there is none, unless noted otherwise.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
@@ -302,7 +303,14 @@ def _line_discounts(lines: Sequence[Json], sync: Sync) -> pa.RecordBatch:
             found[place] = (
                 entry | {"amount": before["amount"] + entry["amount"]} if before else entry
             )
-    return _LINE_DISCOUNTS.batch(list(found.values()), sync, line_id=[line for line, _ in found])
+    counted: Counter[object] = Counter()
+    positions = []
+    for line_id, _ in found:
+        positions.append(counted[line_id])
+        counted[line_id] += 1
+    return _LINE_DISCOUNTS.batch(
+        list(found.values()), sync, line_id=[line for line, _ in found], position=positions
+    )
 
 
 def credit_notes(objects: Sequence[Json], sync: Sync) -> Batches:

@@ -140,6 +140,8 @@ _ALL = (
         name="coupons",
         path="/v1/coupons",
         permission="Coupons (rak_coupon_read)",
+        # Which products it is for, and its amounts in other currencies, are shown on request alone.
+        expands=(("applies_to", "currency_options"), ()),
     ),
     StripeObject(
         # Both states: an inactive meter still explains past invoices. The list has no other filter.

@@ -284,6 +284,7 @@ INVOICE_LINE_DISCOUNTS = _table(
     "One row per discount that reduces a line.",
     line_id=TEXT,
     discount_id=TEXT,
+    position=SMALL,  # the order in which Stripe took the discounts off, from 0
     amount=MINOR_UNITS,
 )
 

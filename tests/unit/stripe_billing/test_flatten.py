@@ -337,6 +337,18 @@ def test_discounts_and_prepaid_credits_are_told_apart(sync: Sync) -> None:
     ] == [("il_0", "di_sub", 500)]
 
 
+def test_discounts_of_a_line_keep_the_order_in_which_they_were_taken_off(sync: Sync) -> None:
+    invoice = trap_account().invoices[0]
+    line = invoice["lines"]["data"][0]
+    taken = [("di_b", 100), ("di_a", 50), ("di_b", 20)]
+    line["discount_amounts"] = [{"discount": name, "amount": off} for name, off in taken]
+    invoice["lines"]["data"] = [line]
+    assert [
+        (row["discount_id"], row["position"], row["amount"])
+        for row in _invoices([invoice], sync)["invoice_line_discounts"]
+    ] == [("di_b", 0, 120), ("di_a", 1, 50)]
+
+
 def test_pretax_credits_stand_in_for_discounts_that_are_not_listed(sync: Sync) -> None:
     invoice = trap_account().invoices[0]
     line = invoice["lines"]["data"][0]
