@@ -174,7 +174,9 @@ class StripeReader:
             http_client=self._http,
         )
 
-    def list(self, object_name: str, **params: Scalar | Mapping[str, Scalar]) -> Iterator[Page]:
+    def list(
+        self, object_name: str, **params: Scalar | Sequence[str] | Mapping[str, Scalar]
+    ) -> Iterator[Page]:
         """Page through a list, newest first, with everything expanded that the object needs.
 
         Args:

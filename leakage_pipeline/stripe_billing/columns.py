@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from leakage_pipeline.failures import PermanentFailure
 from leakage_pipeline.stripe_billing.getters import Getter, path
 from leakage_pipeline.stripe_billing.objects import STRIPE_VERSION
-from leakage_pipeline.stripe_billing.tables import INSTANT
+from leakage_pipeline.stripe_billing.table_building import INSTANT
 from leakage_pipeline.stripe_billing.values import Json, decimal_text, json_text
 from leakage_pipeline.warehouse.tables import TableSpec
 

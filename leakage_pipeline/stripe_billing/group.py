@@ -16,7 +16,12 @@ import pyarrow as pa
 from leakage_pipeline.stripe_billing import tables
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.columns import Sync
-from leakage_pipeline.stripe_billing.errors import EndpointForbidden, EndpointMissing
+from leakage_pipeline.stripe_billing.errors import (
+    EndpointForbidden,
+    EndpointMissing,
+    ObjectMissing,
+    RequestRefused,
+)
 from leakage_pipeline.stripe_billing.listing import read_list
 from leakage_pipeline.stripe_billing.objects import OBJECTS
 from leakage_pipeline.stripe_billing.spool import Spool
@@ -67,6 +72,7 @@ class GroupLoad:
         conn: The warehouse.
         as_of: Instant of the audit.
         specs: The tables that the group replaces.
+        merged: Those of them whose old rows stay, since Stripe does not keep what they hold.
     """
 
     def __init__(
@@ -75,12 +81,14 @@ class GroupLoad:
         conn: psycopg2.extensions.connection,
         as_of: datetime,
         specs: Iterable[TableSpec],
+        merged: Iterable[TableSpec] = (),
     ) -> None:
         self.reader = reader
         self.conn = conn
         self.as_of = as_of
         self.sync = Sync(as_of)
         self.spool = Spool(specs)
+        self._merged = {spec.name for spec in merged}
         self._statuses: dict[str, _Status] = {}
         create_tables(conn, tables.TABLES)
 
@@ -97,13 +105,20 @@ class GroupLoad:
         """Drop what was kept aside."""
         self.spool.__exit__(kind, error, trace)
 
-    def read(self, object_name: str, flatten: Flatten, floor: datetime | None = None) -> set[str]:
+    def read(
+        self,
+        object_name: str,
+        flatten: Flatten,
+        floor: datetime | None = None,
+        since: datetime | None = None,
+    ) -> set[str]:
         """Read a whole list into the group's tables.
 
         Args:
             object_name: A key of `OBJECTS`.
             flatten: Makes rows of its objects.
             floor: See `read_list`.
+            since: See `read_list`.
 
         Returns:
             The ids read.
@@ -115,7 +130,7 @@ class GroupLoad:
         seen: set[str] = set()
 
         def consume() -> None:
-            for objects in read_list(self.reader, object_name, self.as_of, floor):
+            for objects in read_list(self.reader, object_name, self.as_of, floor, since):
                 self.add(object_name, flatten(objects, self.sync), len(objects))
                 seen.update(str(item.get("id")) for item in objects)
 
@@ -134,7 +149,7 @@ class GroupLoad:
         status = self._status(object_name)
         try:
             action()
-        except (EndpointForbidden, EndpointMissing) as error:
+        except (EndpointForbidden, EndpointMissing, ObjectMissing, RequestRefused) as error:
             if OBJECTS[object_name].core:
                 raise
             status.status = "forbidden" if isinstance(error, EndpointForbidden) else "missing"
@@ -172,17 +187,24 @@ class GroupLoad:
         status = self._status(object_name)
         status.detail = "; ".join(filter(None, (status.detail, detail))) or None
 
-    def commit(self) -> LoadResult:
-        """Swap every table of the group, and the status of its objects, in one transaction."""
+    def commit(
+        self, also: Callable[[psycopg2.extensions.cursor], None] | None = None
+    ) -> LoadResult:
+        """Swap every table of the group, and the status of its objects, in one transaction.
+
+        Args:
+            also: Statements that belong to the same transaction, after the rows are there.
+        """
         for name, concession in self.reader.concessions.items():
             if (owner := name.partition(".")[0]) in self._statuses:
                 self.note(owner, concession)
-        rows = {
-            spec.name: warehouse.replace(
-                self.conn, spec, self.spool.reader(spec.name), commit=False
-            )
-            for spec in self.spool.specs
-        }
+        rows = {}
+        for spec in self.spool.specs:
+            swap = warehouse.merge if spec.name in self._merged else warehouse.replace
+            rows[spec.name] = swap(self.conn, spec, self.spool.reader(spec.name), commit=False)
+        if also is not None:
+            with self.conn.cursor() as cursor:
+                also(cursor)
         warehouse.merge(self.conn, tables.SYNC_STATUS, self._status_rows(), commit=False)
         self.conn.commit()
         return self._result(rows)

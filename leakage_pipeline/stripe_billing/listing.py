@@ -96,13 +96,12 @@ class _ListReader:
     """One list of one account up to one instant."""
 
     def __init__(
-        self, reader: StripeReader, target: StripeObject, as_of: datetime, floor: int
+        self, reader: StripeReader, target: StripeObject, since: int, until: int, floor: int
     ) -> None:
         self._reader = reader
         self._target = target
-        until = int(as_of.timestamp())
-        spans = [_Span(0, until, params) for params in target.variants]
-        self._board = _Board(spans, floor)
+        spans = [_Span(since, until, params) for params in target.variants]
+        self._board = _Board(spans, max(since, floor))
         self._filtered = target.created_filter
 
     def pages(self) -> Iterator[list[Json]]:
@@ -173,7 +172,11 @@ class _ListReader:
 
 
 def read_list(
-    reader: StripeReader, object_name: str, as_of: datetime, floor: datetime | None = None
+    reader: StripeReader,
+    object_name: str,
+    as_of: datetime,
+    floor: datetime | None = None,
+    since: datetime | None = None,
 ) -> Iterator[list[Json]]:
     """Read every object of a kind that was created up to `as_of`.
 
@@ -183,6 +186,7 @@ def read_list(
         as_of: Objects created later are left out.
         floor: Hardly anything is older than this: where to begin dividing the work. Nothing is lost
             when it is wrong.
+        since: Objects created earlier are left out; default: none is.
 
     Yields:
         Pages of whole objects (embedded lists complete), in no particular order. No object occurs
@@ -192,8 +196,14 @@ def read_list(
         PermanentFailure: refused; see `errors.py` for the kinds.
         TransientFailure: still failing after all attempts.
     """
-    target = OBJECTS[object_name]
-    whole = _ListReader(reader, target, as_of, int((floor or _STRIPE_BEGAN).timestamp()))
+    first = 0 if since is None else int(since.timestamp())
+    whole = _ListReader(
+        reader,
+        OBJECTS[object_name],
+        since=first,
+        until=int(as_of.timestamp()),
+        floor=int((floor or _STRIPE_BEGAN).timestamp()),
+    )
     seen: set[str] = set()
     for objects in gather([whole.pages] * reader.workers, reader.workers):
         fresh = [item for item in objects if item.get("id") not in seen]

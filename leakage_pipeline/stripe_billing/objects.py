@@ -12,7 +12,7 @@ from types import MappingProxyType
 STRIPE_VERSION = "2026-10-28.endive"
 
 Scalar = str | int | bool
-Params = Mapping[str, Scalar]
+Params = Mapping[str, Scalar | tuple[str, ...]]
 Expands = tuple[tuple[str, ...], ...]
 _NONE: Params = MappingProxyType({})
 
@@ -64,6 +64,19 @@ class StripeObject:
     created_filter: bool = True
     embedded: tuple[EmbeddedList, ...] = ()
 
+
+# What tells how subscriptions and discounts became what they are; Stripe takes up to 20 types.
+HISTORY_EVENTS = (
+    "customer.subscription.created",
+    "customer.subscription.updated",
+    "customer.subscription.deleted",
+    "customer.subscription.paused",
+    "customer.subscription.resumed",
+    "customer.subscription.pending_update_applied",
+    "customer.discount.created",
+    "customer.discount.updated",
+    "customer.discount.deleted",
+)
 
 _DISCOUNTS_OF_ELEMENTS: Expands = (("discounts.source.coupon",), ("discounts",), ())
 
@@ -153,6 +166,20 @@ _ALL = (
             MappingProxyType({"status": "inactive"}),
         ),
         created_filter=False,
+    ),
+    StripeObject(
+        # Stripe keeps 30 days of them; bodies are in the version of their time. See events.py.
+        name="events",
+        path="/v1/events",
+        permission="Events (rak_event_read)",
+        params=MappingProxyType({"types": HISTORY_EVENTS}),
+    ),
+    StripeObject(
+        # Of any type; those that are still tried to deliver are among them.
+        name="undelivered_events",
+        path="/v1/events",
+        permission="Events (rak_event_read)",
+        params=MappingProxyType({"delivery_success": False}),
     ),
     StripeObject(
         # No list of its own: asked per meter, customer and span, see summaries.py.

@@ -2,52 +2,26 @@
 
 Amounts are integers in the currency's minor unit, quantities and decimal prices numeric, instants
 UTC. Every row keeps the object it came from (`payload`), less embedded lists that are tables here.
+Here are catalogue, subscriptions and documents; `tables_changes.py` has what tells their history,
+`tables_payments.py` what tells how money moved.
 """
 
-from typing import Any
-
-import pyarrow as pa
-
+from leakage_pipeline.stripe_billing.table_building import (
+    COUNT,
+    FLAG,
+    INSTANT,
+    JSON,
+    MINOR_UNITS,
+    NUMERIC,
+    SMALL,
+    TEXT,
+    plain_table,
+    table,
+)
+from leakage_pipeline.stripe_billing.tables_changes import EVENTS
 from leakage_pipeline.warehouse.tables import TableSpec
 
-SCHEMA = "raw_stripe"
-
-TEXT = pa.string()
-MINOR_UNITS = COUNT = pa.int64()
-SMALL = pa.int32()
-FLAG = pa.bool_()
-INSTANT = pa.timestamp("us", tz="UTC")
-
-# Both are Arrow strings; which columns they are is told apart by these markers.
-NUMERIC = pa.field("numeric", pa.string())
-JSON = pa.field("json", pa.string())
-
-Kind = Any  # an Arrow type or one of the two markers; pyarrow ships no types
-
-
-def _table(name: str, key: tuple[str, ...], comment: str, /, **columns: Kind) -> TableSpec:
-    """Build the spec of a table whose rows come from Stripe objects."""
-    origin: dict[str, Kind] = {"payload": JSON, "stripe_version": TEXT, "synced_at": INSTANT}
-    return _spec(name, key, comment, columns | origin)
-
-
-def _spec(name: str, key: tuple[str, ...], comment: str, columns: dict[str, Kind]) -> TableSpec:
-    fields = [
-        pa.field(column, TEXT if isinstance(kind, pa.Field) else kind)
-        for column, kind in columns.items()
-    ]
-    return TableSpec(
-        schema=SCHEMA,
-        name=name,
-        arrow_schema=pa.schema(fields),
-        primary_key=key,
-        comment=comment,
-        json_columns=frozenset(column for column, kind in columns.items() if kind is JSON),
-        numeric_columns=frozenset(column for column, kind in columns.items() if kind is NUMERIC),
-    )
-
-
-CUSTOMERS = _table(
+CUSTOMERS = table(
     "customers",
     ("customer_id",),
     "One row per customer; a deleted one is kept as a tombstone while anything refers to it.",
@@ -64,7 +38,7 @@ CUSTOMERS = _table(
     test_clock=TEXT,
 )
 
-PRODUCTS = _table(
+PRODUCTS = table(
     "products",
     ("product_id",),
     "One row per product.",
@@ -76,7 +50,7 @@ PRODUCTS = _table(
     created=INSTANT,
 )
 
-PRICES = _table(
+PRICES = table(
     "prices",
     ("price_id",),
     "One row per price: active, inactive, and made inline for one subscription.",
@@ -104,7 +78,7 @@ PRICES = _table(
     metadata=JSON,
 )
 
-PRICE_CURRENCY_OPTIONS = _table(
+PRICE_CURRENCY_OPTIONS = table(
     "price_currency_options",
     ("price_id", "currency"),
     "One row per price and currency it can be paid in; its own currency is one of them.",
@@ -114,7 +88,7 @@ PRICE_CURRENCY_OPTIONS = _table(
     tax_behavior=TEXT,
 )
 
-PRICE_TIERS = _table(
+PRICE_TIERS = table(
     "price_tiers",
     ("price_id", "currency", "tier_index"),
     "One row per tier of a price in one currency, from 0 upwards.",
@@ -126,7 +100,7 @@ PRICE_TIERS = _table(
     flat_amount_decimal=NUMERIC,
 )
 
-COUPONS = _table(
+COUPONS = table(
     "coupons",
     ("coupon_id",),
     "One row per coupon that is listed or that a discount refers to and that still exists.",
@@ -145,7 +119,7 @@ COUPONS = _table(
     metadata=JSON,
 )
 
-DISCOUNTS = _table(
+DISCOUNTS = table(
     "discounts",
     ("discount_id",),
     "One row per discount found on a customer, subscription, item, invoice or line.",
@@ -161,7 +135,7 @@ DISCOUNTS = _table(
     end_at=INSTANT,
 )
 
-SUBSCRIPTIONS = _table(
+SUBSCRIPTIONS = table(
     "subscriptions",
     ("subscription_id",),
     "One row per subscription in any status.",
@@ -190,7 +164,7 @@ SUBSCRIPTIONS = _table(
     test_clock=TEXT,
 )
 
-SUBSCRIPTION_ITEMS = _table(
+SUBSCRIPTION_ITEMS = table(
     "subscription_items",
     ("subscription_item_id",),
     "One row per item of a subscription, with its current period.",
@@ -204,7 +178,7 @@ SUBSCRIPTION_ITEMS = _table(
     metadata=JSON,
 )
 
-INVOICES = _table(
+INVOICES = table(
     "invoices",
     ("invoice_id",),
     "One row per invoice in any status.",
@@ -247,7 +221,7 @@ INVOICES = _table(
     metadata=JSON,
 )
 
-INVOICE_LINES = _table(
+INVOICE_LINES = table(
     "invoice_lines",
     ("line_id",),
     "One row per line of an invoice; all lines, also of invoices that Stripe sends cut.",
@@ -278,7 +252,7 @@ INVOICE_LINES = _table(
     metadata=JSON,
 )
 
-INVOICE_LINE_DISCOUNTS = _table(
+INVOICE_LINE_DISCOUNTS = table(
     "invoice_line_discounts",
     ("line_id", "discount_id"),
     "One row per discount that reduces a line.",
@@ -288,7 +262,7 @@ INVOICE_LINE_DISCOUNTS = _table(
     amount=MINOR_UNITS,
 )
 
-CREDIT_NOTES = _table(
+CREDIT_NOTES = table(
     "credit_notes",
     ("credit_note_id",),
     "One row per credit note, void ones included.",
@@ -310,7 +284,7 @@ CREDIT_NOTES = _table(
     voided_at=INSTANT,
 )
 
-CREDIT_NOTE_LINES = _table(
+CREDIT_NOTE_LINES = table(
     "credit_note_lines",
     ("credit_note_line_id",),
     "One row per line of a credit note.",
@@ -327,7 +301,7 @@ CREDIT_NOTE_LINES = _table(
     description=TEXT,
 )
 
-METERS = _table(
+METERS = table(
     "meters",
     ("meter_id",),
     "One row per meter, active or not.",
@@ -342,7 +316,7 @@ METERS = _table(
     created=INSTANT,
 )
 
-METER_EVENT_SUMMARIES = _table(
+METER_EVENT_SUMMARIES = table(
     "meter_event_summaries",
     ("meter_id", "customer_id", "start_at", "end_at"),
     "One row per meter, customer and span that was asked for.",
@@ -353,7 +327,7 @@ METER_EVENT_SUMMARIES = _table(
     aggregated_value=NUMERIC,  # null when Stripe had nothing to say, which is not 0
 )
 
-SYNC_STATUS = _spec(
+SYNC_STATUS = plain_table(
     "sync_status",
     ("object",),
     "One row per kind of Stripe object: could it be read? So that a gap is never taken for 0.",
@@ -384,5 +358,6 @@ TABLES: tuple[TableSpec, ...] = (
     CREDIT_NOTE_LINES,
     METERS,
     METER_EVENT_SUMMARIES,
+    EVENTS,
     SYNC_STATUS,
 )

@@ -27,6 +27,7 @@ STEPS = [
     assets.stripe_customers,
     assets.stripe_discounts,
     assets.stripe_meters,
+    assets.stripe_events,
     assets.stripe_meter_event_summaries,
     assets.stripe_sync_status,
 ]

@@ -18,6 +18,7 @@ from leakage_pipeline.defs.failures import (
 from leakage_pipeline.defs.resources import AuditRun, StripeResource, WarehouseResource
 from leakage_pipeline.stripe_billing import tables
 from leakage_pipeline.stripe_billing.client import StripeReader
+from leakage_pipeline.stripe_billing.events import load_events
 from leakage_pipeline.stripe_billing.group import LoadResult
 from leakage_pipeline.stripe_billing.load import (
     load_catalog,
@@ -30,6 +31,8 @@ from leakage_pipeline.stripe_billing.load import (
 )
 from leakage_pipeline.stripe_billing.status import SyncStatus, read_sync_status
 from leakage_pipeline.stripe_billing.summaries import load_meter_event_summaries
+from leakage_pipeline.stripe_billing.table_building import SCHEMA
+from leakage_pipeline.stripe_billing.tables_changes import EVENTS
 from leakage_pipeline.warehouse.tables import TableSpec
 
 Load = Callable[[StripeReader, psycopg2.extensions.connection, datetime], LoadResult]
@@ -83,7 +86,7 @@ def _load(
         shared["unknown_to_this_version"] = ", ".join(result.unknown)
     for table, rows in result.items():
         yield dg.MaterializeResult(
-            asset_key=dg.AssetKey([tables.SCHEMA, table]),
+            asset_key=dg.AssetKey([SCHEMA, table]),
             metadata={**shared, "dagster/row_count": rows},
         )
 
@@ -201,6 +204,17 @@ def stripe_meters(
 ) -> Results:
     """One row per billing meter, active or not."""
     yield from _load(context, load_meters, stripe, warehouse, audit_run)
+
+
+@dg.multi_asset(specs=_assets(EVENTS), pool=POOL, retry_policy=RETRY_POLICY)
+def stripe_events(
+    context: dg.AssetExecutionContext,
+    stripe: StripeResource,
+    warehouse: WarehouseResource,
+    audit_run: AuditRun,
+) -> Results:
+    """One row per event; merged by id, since Stripe forgets after 30 days."""
+    yield from _load(context, load_events, stripe, warehouse, audit_run)
 
 
 @dg.multi_asset(

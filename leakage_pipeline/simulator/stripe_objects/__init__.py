@@ -14,6 +14,7 @@ from leakage_pipeline.simulator.stripe_objects.catalog import (
     product,
     tier,
 )
+from leakage_pipeline.simulator.stripe_objects.events import event
 from leakage_pipeline.simulator.stripe_objects.invoices import invoice
 from leakage_pipeline.simulator.stripe_objects.invoicing import (
     credit_note,
@@ -22,7 +23,12 @@ from leakage_pipeline.simulator.stripe_objects.invoicing import (
     line,
     proration_line,
 )
-from leakage_pipeline.simulator.stripe_objects.shapes import JsonObject, decimal_text, tax
+from leakage_pipeline.simulator.stripe_objects.shapes import (
+    API_VERSION,
+    JsonObject,
+    decimal_text,
+    tax,
+)
 from leakage_pipeline.simulator.stripe_objects.subscriptions import (
     billing_mode,
     customer,
@@ -30,8 +36,6 @@ from leakage_pipeline.simulator.stripe_objects.subscriptions import (
     subscription,
     subscription_item,
 )
-
-API_VERSION = "2026-10-28.endive"
 
 __all__ = [
     "API_VERSION",
@@ -46,6 +50,7 @@ __all__ = [
     "decimal_text",
     "deleted_customer",
     "discount",
+    "event",
     "invoice",
     "invoice_item",
     "line",

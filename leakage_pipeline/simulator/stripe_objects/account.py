@@ -43,6 +43,7 @@ class StripeAccount:
     credit_notes: list[JsonObject] = field(default_factory=list)
     meters: list[JsonObject] = field(default_factory=list)
     meter_events: list[JsonObject] = field(default_factory=list)
+    events: list[JsonObject] = field(default_factory=list)
 
     def to_json(self, path: Path) -> None:
         """Write the account to one JSON file."""

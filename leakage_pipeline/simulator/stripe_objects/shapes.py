@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+API_VERSION = "2026-10-28.endive"
+
 JsonObject = dict[str, Any]
 Number = Decimal | int | str
 DiscountShare = tuple[str, int]

@@ -42,7 +42,7 @@ class Endpoints:
     def __init__(
         self, account: StripeAccount, *, clock: Callable[[], int], lag_seconds: int
     ) -> None:
-        self.store = Store(account)
+        self.store = Store(account, now=clock())
         self.ledger = MeterLedger(account, lag_seconds=lag_seconds)
         self._clock = clock
         self._expander = expand.Expander(self.store.find, self.store.hidden)

@@ -152,6 +152,7 @@ EXPANDABLE: dict[str, dict[str, _Step]] = {
         "customer_mapping", "default_aggregation", "status_transitions", "value_settings"
     ),
     "billing.meter_event_summary": {},
+    "event": _plain("data", "request"),
 }
 
 

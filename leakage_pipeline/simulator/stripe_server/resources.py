@@ -5,6 +5,7 @@ One row per resource; a filter turns a parameter into a predicate over the shown
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any
 
 from leakage_pipeline.simulator.stripe_objects import JsonObject
@@ -22,6 +23,7 @@ SUBSCRIPTION_STATUSES = frozenset(
         *("past_due", "paused", "trialing", "unpaid"),
     }
 )
+_MOST_TYPES = 20
 INVOICE_STATUSES = frozenset({"draft", "open", "paid", "uncollectible", "void"})
 
 
@@ -161,6 +163,23 @@ def _no_clock(shown: JsonObject) -> bool:
     return shown.get("test_clock") is None
 
 
+def _event_type(name: str, value: Any) -> Predicate:
+    pattern = text(name, value)  # `customer.*` is a group of types
+    return lambda shown: fnmatchcase(shown["type"], pattern)
+
+
+def _event_types(name: str, value: Any) -> Predicate:
+    if isinstance(value, list) and len(value) > _MOST_TYPES:
+        raise bad_request(message=f"Array must have at most {_MOST_TYPES} entries", param=name)
+    known = frozenset(value) if isinstance(value, list) else frozenset([text(name, value)])
+    return lambda shown: shown["type"] in known
+
+
+def _delivered(name: str, value: Any) -> Predicate:
+    wanted = boolean(name, value)
+    return lambda shown: (shown["pending_webhooks"] == 0) is wanted
+
+
 def _key(name: str) -> Key:
     return lambda shown: shown[name]
 
@@ -240,6 +259,10 @@ RESOURCES: tuple[Resource, ...] = (
         *("meters", "/v1/billing/meters", "billing.meter", "billing meter"),
         "rak_billing_meter_read",
         filters={"status": equals("status")},
+    ),
+    Resource(
+        *("events", "/v1/events", "event", "event", "rak_event_read"),
+        filters={"delivery_success": _delivered, "type": _event_type, "types": _event_types},
     ),
 )
 

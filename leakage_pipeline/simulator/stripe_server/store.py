@@ -16,6 +16,7 @@ from leakage_pipeline.simulator.stripe_server.resources import BY_SHELF, RESOURC
 
 EMBEDDED_LINES = 10
 EMBEDDED_ITEMS = 20
+EVENTS_KEPT_SECONDS = 30 * 86_400
 _HIDDEN = {
     "price": ("tiers", "currency_options"),
     "coupon": ("applies_to", "currency_options"),
@@ -60,7 +61,8 @@ class Shelf:
 class Store:
     """All shelves of an account, its discounts, and the whole of every embedded list."""
 
-    def __init__(self, account: StripeAccount) -> None:
+    def __init__(self, account: StripeAccount, *, now: int) -> None:
+        self._events_from = now - EVENTS_KEPT_SECONDS
         self.shelves = {resource.shelf: Shelf(resource) for resource in RESOURCES}
         self._shelf_of = {shelf.resource.kind: shelf for shelf in self.shelves.values()}
         self.discounts: dict[str, JsonObject] = {}
@@ -106,6 +108,10 @@ class Store:
             lines = list(note["lines"]["data"])
             self.credit_note_lines[note["id"]] = lines
             self._put("credit_notes", {**note, "lines": _cut(note["lines"], lines, EMBEDDED_LINES)})
+
+        for event in account.events:
+            if event["created"] >= self._events_from:  # older ones are forgotten
+                self._put("events", event)
 
     def _load_catalog(self, account: StripeAccount) -> None:
         for coupon in account.coupons:

@@ -14,6 +14,7 @@ from leakage_pipeline.simulator.stripe_objects import (
     decimal_text,
     deleted_customer,
     discount,
+    event,
     invoice,
     invoice_item,
     line,
@@ -180,6 +181,14 @@ def every_object() -> list[JsonObject]:
                 credit_note_line("cnli_1", amount=100, invoice_line_item="il_1", quantity=1),
                 credit_note_line("cnli_2", amount=50, unit_amount=50, quantity=1),
             ],
+        ),
+        event(
+            "evt_1",
+            type="invoice.paid",
+            created=END,
+            data_object=billed,
+            previous_attributes={"status": "open"},
+            pending_webhooks=1,
         ),
     ]
 

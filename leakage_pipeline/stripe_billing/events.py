@@ -1,0 +1,177 @@
+"""Loads events: how subscriptions came to be what they are, and what no webhook endpoint took.
+
+Stripe forgets an event after 30 days, so the rows of earlier audits stay and new ones are merged.
+Bodies are in the API version of their time; the models that read them know the old layouts.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import psycopg2.extensions
+import pyarrow as pa
+import stripe
+
+from leakage_pipeline.stripe_billing.client import StripeReader
+from leakage_pipeline.stripe_billing.columns import Flattener, Sync
+from leakage_pipeline.stripe_billing.getters import Getter, declared
+from leakage_pipeline.stripe_billing.group import GroupLoad, LoadResult
+from leakage_pipeline.stripe_billing.objects import HISTORY_EVENTS
+from leakage_pipeline.stripe_billing.tables_changes import EVENTS
+from leakage_pipeline.stripe_billing.values import Json
+
+Connection = psycopg2.extensions.connection
+
+KEPT_BY_STRIPE = timedelta(days=30)
+# An event may show up in the list some time after the second it bears.
+_OVERLAP = timedelta(days=1)
+# A deaf endpoint can leave millions; these many tell what is wrong, at 100 requests.
+_UNDELIVERED_AT_MOST = 10_000
+
+
+def _id(value: object) -> str | None:
+    """An id, or that of an object; None for anything else, since any kind of body may come."""
+    if isinstance(value, dict):
+        value = value.get("id")
+    return value if isinstance(value, str) else None
+
+
+def _body(event: Json) -> Json:
+    data = event.get("data")
+    body = data.get("object") if isinstance(data, dict) else None
+    return body if isinstance(body, dict) else {}
+
+
+def _in_body(name: str) -> Getter:
+    return lambda event: _id(_body(event).get(name))
+
+
+def _customer(event: Json) -> str | None:
+    body = _body(event)
+    return _id(body) if body.get("object") == "customer" else _id(body.get("customer"))
+
+
+def _subscription(event: Json) -> str | None:
+    body = _body(event)
+    if body.get("object") == "subscription":
+        return _id(body)
+    parent = body.get("parent")
+    details = parent.get("subscription_details") if isinstance(parent, dict) else None
+    # Invoices and discounts; on invoices inside `parent` since 2025-03-31.
+    inside = details.get("subscription") if isinstance(details, dict) else None
+    return _id(inside) or _id(body.get("subscription"))
+
+
+_FLATTENER = Flattener(
+    EVENTS,
+    {
+        "event_id": "id",
+        "type": "type",
+        "created": "created",
+        "object_type": _in_body("object"),
+        "object_id": _in_body("id"),
+        "customer_id": _customer,
+        "subscription_id": _subscription,
+        "api_version": "api_version",
+        "pending_webhooks": "pending_webhooks",
+        # An id alone until 2017-05-25.
+        "request_id": lambda event: _id(event.get("request")),
+        "previous_attributes": lambda event: (event.get("data") or {}).get("previous_attributes"),
+        "data_object": lambda event: (event.get("data") or {}).get("object"),
+    },
+    required=frozenset({"type", "created"}),
+    payload_without="data",
+    known_keys=declared(stripe.Event),
+)
+
+
+def flatten_events(
+    objects: Sequence[Json], sync: Sync, *, undelivered: bool | None = None
+) -> dict[str, pa.RecordBatch]:
+    """Flatten events; `undelivered` says whether an endpoint has yet to take them, if known."""
+    flags = [undelivered] * len(objects)
+    return {"events": _FLATTENER.batch(objects, sync, is_undelivered=flags)}
+
+
+def load_events(reader: StripeReader, conn: Connection, as_of: datetime) -> LoadResult:
+    """Load the events since the last audit, 30 days of them the first time.
+
+    Args:
+        reader: Access to the account.
+        conn: The warehouse.
+        as_of: Instant of the audit; later events are left out.
+
+    Returns:
+        Rows by table; the ones that were there before are not counted.
+
+    Raises:
+        PermanentFailure: an event cannot be read; nothing is written.
+        TransientFailure: Stripe keeps failing; nothing is written.
+    """
+    with GroupLoad(reader, conn, as_of, (EVENTS,), merged=(EVENTS,)) as load:
+        oldest = as_of - KEPT_BY_STRIPE
+        history = load.read("events", flatten_events, since=max(oldest, _resume_at(conn, as_of)))
+        undelivered = _Undelivered(oldest, history)
+        if load.attempt("undelivered_events", lambda: undelivered.read(load)):
+            return load.commit(undelivered.mark)
+        return load.commit()
+
+
+class _Undelivered:
+    """The events of the last days that some endpoint has not taken."""
+
+    def __init__(self, since: datetime, stored: set[str]) -> None:
+        self._since = int(since.timestamp())
+        self._until = self._since
+        self._stored = stored  # these have rows already
+        self._ids: set[str] = set()
+
+    def read(self, load: GroupLoad) -> None:
+        """Read their list, newest first, up to a limit; add those that have no row yet."""
+        self._until = int(load.as_of.timestamp())
+        span = {"gte": self._since, "lte": self._until}
+        for page in load.reader.list("undelivered_events", created=span):
+            inside = [event for event in page.objects if self._inside(event)]
+            fresh = [event for event in inside if event.get("id") not in self._stored]
+            batches = flatten_events(fresh, load.sync, undelivered=True)
+            load.add("undelivered_events", batches, len(inside))
+            ids = {str(event.get("id")) for event in inside}
+            self._ids |= ids
+            self._stored |= ids
+            if page.has_more and len(self._ids) >= _UNDELIVERED_AT_MOST:
+                load.note("undelivered_events", f"only the newest {len(self._ids)} were read")
+                self._since = min(event["created"] for event in inside) + 1
+                return
+
+    def mark(self, cursor: psycopg2.extensions.cursor) -> None:
+        """Set the flag of every event of these days: one delivered since is no longer listed."""
+        cursor.execute(
+            """
+            update raw_stripe.events
+            set is_undelivered = event_id = any(%(ids)s)
+            where created >= to_timestamp(%(since)s) and created <= to_timestamp(%(until)s)
+                and is_undelivered is distinct from event_id = any(%(ids)s)
+            """,
+            {"ids": list(self._ids), "since": self._since, "until": self._until},
+        )
+
+    def _inside(self, event: Json) -> bool:
+        created = event.get("created")
+        return type(created) is not int or self._since <= created <= self._until
+
+
+def _resume_at(conn: Connection, as_of: datetime) -> datetime:
+    """Where the stored history ends, less an overlap; the beginning when it may have a hole."""
+    with conn.cursor() as cursor:
+        cursor.execute(
+            """
+            select max(created) from raw_stripe.events
+            where type = any(%s) and created <= %s and exists (
+                select 1 from raw_stripe.sync_status where object = 'events' and status = 'ok'
+            )
+            """,
+            (list(HISTORY_EVENTS), as_of),
+        )
+        row: tuple[datetime | None] | None = cursor.fetchone()
+    conn.rollback()
+    newest = row[0] if row else None
+    return newest - _OVERLAP if newest else datetime.min.replace(tzinfo=UTC)
