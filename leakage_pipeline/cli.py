@@ -15,6 +15,7 @@ import click
 from rich.console import Console
 
 from leakage_pipeline import __version__
+from leakage_pipeline.commands.review_cli import review
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure, TransientFailure
 from leakage_pipeline.settings import (
     environment_from,
@@ -139,6 +140,9 @@ def demo(customers: int, seed: int, as_of: datetime | None, *, score: bool, seed
         run_scoreboard(customers=customers, seeds=wanted, as_of=as_of, console=console, now=now)
     else:
         run_demo(customers=customers, seed=seed, as_of=as_of, console=console, now=now)
+
+
+leakage.add_command(review)
 
 
 @leakage.group()

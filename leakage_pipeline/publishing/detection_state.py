@@ -1,7 +1,8 @@
 """Keeps `ops.detection_sightings`, and the part of `ops.detection_state` that is the pipeline's.
 
 A finding is `new` when it first appears and `auto_resolved` when an audit no longer finds it. A row
-that a person has touched is never changed here.
+that a person has touched is changed in one case: a dismissed finding whose evidence is another one
+now asks to be looked at again.
 """
 
 from dataclasses import dataclass
@@ -72,6 +73,30 @@ _GONE = """
 """
 
 
+# A decision of a later day was taken on newer numbers than a past day's audit has.
+_EVIDENCE_CHANGED = """
+    with changed as (
+        update ops.detection_state as state set
+            status = 'new', updated_by = %(pipeline)s, updated_at = %(as_of)s,
+            evidence_fingerprint = null,
+            note = 'The evidence has changed since ' || state.updated_by || ' dismissed it'
+                || coalesce(': ' || state.note, '.')
+        from marts.fct_leakage_detections as d, ops.detection_state as before
+        where state.status = 'dismissed' and state.updated_at < %(as_of)s
+            and d.detection_id = state.detection_id and before.detection_id = state.detection_id
+            and state.evidence_fingerprint <> ops.evidence_fingerprint(
+                d.phase, d.leakage_amount, d.evidence
+            )
+        returning state.detection_id, before.updated_by, before.note
+    )
+    insert into ops.audit_log (actor, action, subject, before, after, at)
+    select %(pipeline)s, 'finding_reopened', detection_id,
+        jsonb_build_object('status', 'dismissed', 'updated_by', updated_by, 'note', note),
+        '{"status": "new"}', %(as_of)s
+    from changed
+"""
+
+
 @dataclass(frozen=True)
 class StateChanges:
     """How many rows a run changed."""
@@ -80,6 +105,7 @@ class StateChanges:
     new: int
     found_again: int
     auto_resolved: int
+    evidence_changed: int
 
 
 def update_detection_state(conn: Connection, as_of: datetime) -> StateChanges:
@@ -97,6 +123,7 @@ def update_detection_state(conn: Connection, as_of: datetime) -> StateChanges:
             new=_execute(cursor, _NEW, values),
             found_again=_execute(cursor, _BACK_AGAIN, values),
             auto_resolved=_execute(cursor, _GONE, values),
+            evidence_changed=_execute(cursor, _EVIDENCE_CHANGED, values),
         )
     conn.commit()
     return changes

@@ -15,7 +15,19 @@ create table if not exists ops.detection_state (
     updated_by text,
     updated_at timestamptz not null
 );
+-- What the finding said when a person decided about it.
+alter table ops.detection_state add column if not exists evidence_fingerprint text;
 comment on table ops.detection_state is 'Review status of a finding; one row per finding';
+
+-- Two audits of a closed period say the same when amount and evidence are the same; doubts come and
+-- go with other data. Until a period closes its numbers move every night by nature.
+create or replace function ops.evidence_fingerprint(
+    phase text, leakage_amount numeric, evidence jsonb
+) returns text language sql immutable return
+case
+    when phase = 'closed' then md5(concat_ws('|', trim_scale(leakage_amount), evidence - 'doubts'))
+    else phase
+end;
 
 create table if not exists ops.detection_sightings (
     detection_id text primary key,

@@ -57,6 +57,7 @@ def detection_state(
             "new": changes.new,
             "found_again": changes.found_again,
             "auto_resolved": changes.auto_resolved,
+            "evidence_changed": changes.evidence_changed,
         }
     )
 

@@ -49,7 +49,7 @@ def test_a_finding_begins_as_new(two_findings: Connection) -> None:
 
 
 def test_repeating_a_run_changes_nothing(two_findings: Connection) -> None:
-    assert update_detection_state(two_findings, AS_OF) == StateChanges(0, 0, 0, 0)
+    assert update_detection_state(two_findings, AS_OF) == StateChanges(0, 0, 0, 0, 0)
 
 
 def test_a_sighting_grows_in_both_directions(two_findings: Connection) -> None:

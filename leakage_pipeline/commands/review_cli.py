@@ -1,0 +1,144 @@
+"""The options of `leakage review`; what the commands do stands in `review`."""
+
+import getpass
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from leakage_pipeline.settings import load_settings
+
+if TYPE_CHECKING:
+    from leakage_pipeline.review.queue import Filters
+
+_STATUSES = (
+    *("new", "investigating", "approved", "actioned", "recovered"),
+    *("dismissed", "written_off", "auto_resolved"),
+)
+_Command = Callable[..., Any]
+_BY = click.option(
+    "--by",
+    envvar="LEAKAGE_USER",
+    default=getpass.getuser,
+    show_default="LEAKAGE_USER, else the login name",
+    help="Who decides; stands in the audit log.",
+)
+_IDS = click.argument("ids", nargs=-1, required=True, metavar="ID...")
+
+
+@click.group()
+def review() -> None:
+    """Work through the findings: list, show, assign, approve, dismiss, note, undo."""
+
+
+def _filters(command: _Command) -> _Command:
+    options = (
+        click.option(
+            "--status", type=click.Choice(_STATUSES), multiple=True, help="Default: open."
+        ),
+        click.option("--all", "every", is_flag=True, help="Whatever the status."),
+        click.option("--type", "leakage_type", help="Finding type, such as unreported_usage."),
+        click.option(
+            "--direction", type=click.Choice(("leak", "overbilling", "risk", "opportunity"))
+        ),
+        click.option("--severity", type=click.Choice(("low", "medium", "high", "critical"))),
+        click.option("--customer", "customer_id", help="Stripe customer id."),
+        click.option("--incident", "incident_id", help="Findings of one cause."),
+        click.option("--assignee"),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _chosen(status: tuple[str, ...], *, every: bool, **others: str | None) -> "Filters":
+    from leakage_pipeline.review.queue import Filters
+
+    wanted = None if every else status or Filters.status
+    return Filters(wanted, **others)
+
+
+@review.command(name="list")
+@_filters
+@click.option("--limit", type=click.IntRange(min=1), default=25, show_default=True)
+@click.option("--csv", "as_csv", is_flag=True, help="All columns as CSV, safe for spreadsheets.")
+def list_(limit: int, *, as_csv: bool, status: tuple[str, ...], every: bool, **others: Any) -> None:
+    """Show the queue, what is worth most first."""
+    from leakage_pipeline.commands.review import print_queue
+
+    filters = _chosen(status, every=every, **others)
+    print_queue(load_settings(), filters, limit, _console(), as_csv=as_csv)
+
+
+@review.command()
+@click.argument("detection_id", metavar="ID")
+def show(detection_id: str) -> None:
+    """Show one finding with its arithmetic, Stripe pages and history."""
+    from leakage_pipeline.commands.review import print_finding
+
+    print_finding(load_settings(), detection_id, _console())
+
+
+@review.command()
+@_IDS
+@click.option("--to", "person", required=True, help="Who looks into it.")
+@_BY
+def assign(ids: tuple[str, ...], person: str, by: str) -> None:
+    """Give findings to somebody."""
+    from leakage_pipeline.commands import review as run
+
+    run.decide(load_settings(), ids, run.assign(by, _now(), person), _console())
+
+
+@review.command()
+@_IDS
+@click.option("--note", help="Why.")
+@_BY
+def approve(ids: tuple[str, ...], note: str | None, by: str) -> None:
+    """Confirm findings: their money should come back, or go back to the customer."""
+    from leakage_pipeline.commands import review as run
+
+    run.decide(load_settings(), ids, run.approve(by, _now(), note), _console())
+
+
+@review.command()
+@_IDS
+@click.option("--reason", required=True, help="Why it is none.")
+@_BY
+def dismiss(ids: tuple[str, ...], reason: str, by: str) -> None:
+    """Call findings none; they come back only when their evidence changes."""
+    from leakage_pipeline.commands import review as run
+
+    run.decide(load_settings(), ids, run.dismiss(by, _now(), reason), _console())
+
+
+@review.command()
+@click.argument("detection_id", metavar="ID")
+@click.argument("text")
+@_BY
+def note(detection_id: str, text: str, by: str) -> None:
+    """Write something down about a finding."""
+    from leakage_pipeline.commands import review as run
+
+    run.decide(load_settings(), (detection_id,), run.note(by, _now(), text), _console())
+
+
+@review.command()
+@_IDS
+@_BY
+def undo(ids: tuple[str, ...], by: str) -> None:
+    """Take back the newest step of a person on findings."""
+    from leakage_pipeline.commands import review as run
+
+    run.decide(load_settings(), ids, run.undo(by, _now()), _console())
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _console() -> Console:
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120)
