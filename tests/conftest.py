@@ -66,6 +66,15 @@ def module_database_url(server_url: str) -> Iterator[str]:
     _administer(server_url, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
+@pytest.fixture(scope="session")
+def session_database_url(server_url: str) -> Iterator[str]:
+    """As `database_url`, shared by every test of the session."""
+    name = f"test_{uuid4().hex}"
+    _administer(server_url, sql.SQL("create database {}").format(sql.Identifier(name)))
+    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
+    _administer(server_url, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
 @pytest.fixture
 def conn(database_url: str) -> Iterator[psycopg2.extensions.connection]:
     """A connection to this test's own, empty database."""

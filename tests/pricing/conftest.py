@@ -1,0 +1,38 @@
+"""One audit over all worked cases and all drawn subscriptions, shared by the tests here."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from leakage_pipeline.simulator.stripe_server import StripeServer
+from tests.pricing import case_customers, cases
+from tests.pricing.case_customers import Proof
+from tests.support.audit import audit
+from tests.support.small_company import SmallCompany
+
+AS_OF = "2026-11-20T06:00:00Z"
+
+
+@dataclass(frozen=True)
+class Audited:
+    """The warehouse after the audit, and what was put into it."""
+
+    url: str
+    stated: list[cases.Case]
+    proofs: list[Proof]
+
+
+@pytest.fixture(scope="session")
+def audited(session_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Audited:
+    """One `leakage audit` over every case."""
+    company = SmallCompany(as_of=AS_OF)
+    stated = cases.load()
+    proofs = case_customers.add_all(company, stated)
+    directory: Path = tmp_path_factory.mktemp("pricing")
+    company.write(directory)
+    with StripeServer(company.account, now=datetime.fromisoformat(AS_OF)) as server:
+        done = audit(directory, session_database_url, server, AS_OF)
+    assert done.code == 0, done.out + done.err
+    return Audited(session_database_url, stated, proofs)
