@@ -31,46 +31,38 @@ requirements as (
     from {{ ref('finding_types') }} as types
 ),
 
-billed as (
-    -- What cannot be rated counts as revenue that was not examined (7.22).
+population as (
     select
-        customer_id,
         currency,
-        sum({{ to_currency_units('line_gross', 'currency_exponent') }}) as revenue,
-        coalesce(
-            sum({{ to_currency_units('line_gross', 'currency_exponent') }}) filter (where not cannot_rate), 0
-        ) as rated_revenue,
-        bool_or(charge_kind = 'usage') as has_usage
-    from {{ ref('int_bridge__charges') }}
-    where phase = 'closed'
-    group by customer_id, currency
-),
-
-with_account as (
-    select distinct customer_id from {{ ref('int_accounts__states') }}
+        has_usage,
+        has_account,
+        count(*) as customers,
+        sum(revenue) as revenue,
+        sum(rated_revenue) as rated_revenue
+    from {{ ref('int_bridge__customer_revenue') }}
+    group by currency, has_usage, has_account
 ),
 
 examined as (
     select
         requirements.*,
-        billed.customer_id,
-        billed.currency,
-        billed.revenue,
-        billed.rated_revenue,
-        (not requirements.needs_usage or (billed.has_usage and inputs.usage_meters > 0))
-        and (not requirements.needs_accounts or with_account.customer_id is not null)
+        population.currency,
+        population.customers,
+        population.revenue,
+        population.rated_revenue,
+        (not requirements.needs_usage or (population.has_usage and inputs.usage_meters > 0))
+        and (not requirements.needs_accounts or population.has_account)
         and (requirements.leakage_type != 'feature_leakage' or inputs.price_book > 0)
         and (requirements.leakage_type != 'minimum_shortfall' or inputs.contracts > 0) as is_examined
     from requirements
     cross join inputs
-    cross join billed
-    left join with_account on billed.customer_id = with_account.customer_id
+    cross join population
 )
 
 select
     examined.leakage_type,
-    count(distinct examined.customer_id) filter (where examined.is_examined) as customers_examined,
-    count(distinct examined.customer_id) as customers_total,
+    coalesce(sum(examined.customers) filter (where examined.is_examined), 0)::bigint as customers_examined,
+    sum(examined.customers)::bigint as customers_total,
     coalesce(sum(examined.rated_revenue) filter (where examined.is_examined), 0) as revenue_examined,
     coalesce(sum(examined.revenue), 0) as revenue_total,
     examined.currency,

@@ -9,6 +9,7 @@ Each model belongs to exactly one step; the steps are graph selections, not tags
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from leakage_pipeline.defs.transform.project import load_project
 PROJECT = load_project()
 PERIODS = "+int_periods__usage_cuts +int_periods__usage_finalizations"
 METERING_QUESTIONS = "+int_usage__summary_requests"
+# For dbt's sessions, on the user's own server too. Every model reads whole tables: the planner
+# takes a join on two or three columns for a handful of rows, and a nested loop is quadratic.
+SESSION_OPTIONS = "-c enable_nestloop=off -c jit=off -c work_mem=64MB"
 
 
 class LayerTranslator(DagsterDbtTranslator):
@@ -66,6 +70,28 @@ def dbt_environment(warehouse_url: str) -> dict[str, str]:
     }
 
 
+def session_environment(warehouse_url: str) -> dict[str, str]:
+    """What libpq reads in the processes of dbt: the URL's own options, then ours."""
+    given = make_url(warehouse_url).query.get("options", "")
+    options = given if isinstance(given, str) else " ".join(given)
+    return {"PGOPTIONS": f"{options} {SESSION_OPTIONS}".strip()}
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for processes started inside the block; ours connect as they always do."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
 def _build(
     context: dg.AssetExecutionContext,
     settings: SettingsResource,
@@ -73,7 +99,8 @@ def _build(
     audit_run: AuditRun,
 ) -> Iterator[Any]:
     """Run `dbt build` for the step's models; a failed data test of severity error stops the run."""
-    os.environ.update(dbt_environment(warehouse.url()))
+    url = warehouse.url()
+    os.environ.update(dbt_environment(url))
     # The one beside our interpreter: a command typed by its path has no such folder on PATH.
     dbt = DbtCliResource(
         project_dir=PROJECT, dbt_executable=os.fspath(Path(sys.executable).with_name("dbt"))
@@ -86,7 +113,9 @@ def _build(
     # One folder for all steps: the first one parses the project, the others reuse that (-25 s).
     target: Path = settings.get().home / "dbt"
     target.mkdir(parents=True, exist_ok=True)
-    yield from (dbt.cli(arguments, context=context, target_path=target).stream().fetch_row_counts())
+    with _environment(session_environment(url)):
+        invocation = dbt.cli(arguments, context=context, target_path=target)
+    yield from invocation.stream().fetch_row_counts()
 
 
 @dbt_assets(
