@@ -74,8 +74,12 @@ def stripe_checks(settings: Settings, *, every_endpoint: bool) -> Iterator[Check
             raise PermanentFailure(message) from None
         return "may be read"
 
+    paths = set()
     for target in OBJECTS.values():
-        if "{" not in target.path and (target.core or every_endpoint):
+        if "{" in target.path or target.path in paths:
+            continue
+        paths.add(target.path)
+        if target.core or every_endpoint:
             yield Check(f"Stripe {target.name}", partial(ask, target))
 
 

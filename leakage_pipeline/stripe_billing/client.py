@@ -19,6 +19,7 @@ import stripe
 
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure, TransientFailure
 from leakage_pipeline.stripe_billing.errors import (
+    EndpointForbidden,
     EndpointMissing,
     ObjectMissing,
     Refusal,
@@ -271,11 +272,15 @@ class StripeReader:
             level = self._expand_levels.get(name, 0)
             try:
                 return ask(choices[level])
-            except RequestRefused as error:
-                if level + 1 >= len(choices) or not error.is_about("expand"):
+            except (RequestRefused, EndpointForbidden) as error:
+                if level + 1 >= len(choices) or not _is_about_expand(error):
                     raise
-                self.concessions[name] = f"not everything could be expanded: {error}"
-                self._expand_levels[name] = level + 1
+                why, refused = error, choices[level]
+            self._expand_levels[name] = level + 1
+            self.concessions[name] = f"not everything could be expanded: {why}"
+            if isinstance(why, EndpointForbidden):
+                lost = ", ".join(sorted(set(refused) - set(choices[level + 1])))
+                self.concessions[name] = f"the key does not allow to expand {lost}"
 
     def get(self, target: StripeObject, path: str, params: Query) -> Json:
         """Send one GET, as often as it needs.
@@ -332,6 +337,11 @@ class StripeReader:
     def _count(self, counter: Counter[str], target: StripeObject) -> None:
         with self._counting:
             counter[target.name] += 1
+
+
+def _is_about_expand(error: RequestRefused | EndpointForbidden) -> bool:
+    # A key that may read the object and not what it refers to: the plain object is still to be had.
+    return isinstance(error, EndpointForbidden) or error.is_about("expand")
 
 
 class _CutBody(Exception):  # noqa: N818 - never leaves this module

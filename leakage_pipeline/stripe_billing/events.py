@@ -1,4 +1,4 @@
-"""Loads events: how subscriptions came to be what they are, and what no webhook endpoint took.
+"""Loads events: how subscriptions came to be what they are, and what nobody has been told.
 
 Stripe forgets an event after 30 days, so the rows of earlier audits stay and new ones are merged.
 Bodies are in the API version of their time; the models that read them know the old layouts.
@@ -13,10 +13,11 @@ import stripe
 
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.columns import Flattener, Sync
+from leakage_pipeline.stripe_billing.flatten_changes import webhook_endpoints
 from leakage_pipeline.stripe_billing.getters import Getter, declared
 from leakage_pipeline.stripe_billing.group import GroupLoad, LoadResult
 from leakage_pipeline.stripe_billing.objects import HISTORY_EVENTS
-from leakage_pipeline.stripe_billing.tables_changes import EVENTS
+from leakage_pipeline.stripe_billing.tables_changes import EVENTS, WEBHOOK_ENDPOINTS
 from leakage_pipeline.stripe_billing.values import Json
 
 Connection = psycopg2.extensions.connection
@@ -93,7 +94,7 @@ def flatten_events(
 
 
 def load_events(reader: StripeReader, conn: Connection, as_of: datetime) -> LoadResult:
-    """Load the events since the last audit, 30 days of them the first time.
+    """Load webhook endpoints, and the events since the last audit, 30 days of them the first time.
 
     Args:
         reader: Access to the account.
@@ -107,7 +108,9 @@ def load_events(reader: StripeReader, conn: Connection, as_of: datetime) -> Load
         PermanentFailure: an event cannot be read; nothing is written.
         TransientFailure: Stripe keeps failing; nothing is written.
     """
-    with GroupLoad(reader, conn, as_of, (EVENTS,), merged=(EVENTS,)) as load:
+    specs = (EVENTS, WEBHOOK_ENDPOINTS)
+    with GroupLoad(reader, conn, as_of, specs, merged=(EVENTS,)) as load:
+        load.read("webhook_endpoints", webhook_endpoints)
         oldest = as_of - KEPT_BY_STRIPE
         history = load.read("events", flatten_events, since=max(oldest, _resume_at(conn, as_of)))
         undelivered = _Undelivered(oldest, history)

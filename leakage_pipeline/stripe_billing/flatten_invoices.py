@@ -322,15 +322,3 @@ def credit_notes(objects: Sequence[Json], sync: Sync) -> Batches:
             [line for _, line in lines], sync, credit_note_id=[note for note, _ in lines]
         ),
     }
-
-
-def subscription_items_by_item(objects: Sequence[Json]) -> dict[str, str]:
-    """Map invoice items to the subscription item they were made for, where there is one.
-
-    `invoice_item.subscription_item` until 2025-03-31, its parent's details since.
-    """
-    of_item = first(
-        ref("parent", "subscription_details", "subscription_item"), ref("subscription_item")
-    )
-    pairs = ((item.get("id"), of_item(item)) for item in objects)
-    return {str(item): found for item, found in pairs if item and found}

@@ -182,6 +182,11 @@ class GroupLoad:
         """Tell whether the object could not be read at all."""
         return self._status(object_name).status != "ok"
 
+    def refuse(self, object_name: str, detail: str) -> None:
+        """Say that an object could not be read at all, though nothing was asked for it."""
+        self._status(object_name).status = "missing"
+        self.note(object_name, detail)
+
     def note(self, object_name: str, detail: str | None) -> None:
         """Let the status of an object say something more."""
         status = self._status(object_name)

@@ -1,7 +1,8 @@
 """Loads each natural group of Stripe objects; a group's tables change together or not at all.
 
 A refused optional object leaves its tables empty and says so in `raw_stripe.sync_status`; a refused
-core object ends the load before anything is written. Meter event summaries are in `summaries.py`.
+core object ends the load before anything is written. Meter event summaries are in `summaries.py`,
+events in `events.py`, payments in `load_payments.py`.
 Order: subscriptions, invoices and credit notes first: the others retrieve what these refer to.
 """
 
@@ -11,12 +12,17 @@ from datetime import datetime
 import psycopg2.extensions
 import pyarrow as pa
 
-from leakage_pipeline.stripe_billing import flatten, flatten_invoices, tables
+from leakage_pipeline.stripe_billing import (
+    flatten,
+    flatten_changes,
+    flatten_invoices,
+    flatten_payments,
+    tables,
+)
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.columns import Sync
 from leakage_pipeline.stripe_billing.discounts import coupons_inside, found_discounts
 from leakage_pipeline.stripe_billing.group import Flatten, GroupLoad, LoadResult
-from leakage_pipeline.stripe_billing.listing import read_list
 from leakage_pipeline.stripe_billing.references import (
     Retrieved,
     prices_on_items,
@@ -24,6 +30,12 @@ from leakage_pipeline.stripe_billing.references import (
     retrieve_all,
     with_all_tiers,
 )
+from leakage_pipeline.stripe_billing.tables_changes import (
+    PROMOTION_CODES,
+    SUBSCRIPTION_SCHEDULE_PHASES,
+    SUBSCRIPTION_SCHEDULES,
+)
+from leakage_pipeline.stripe_billing.tables_payments import INVOICE_ITEMS
 from leakage_pipeline.stripe_billing.values import Json
 
 Connection = psycopg2.extensions.connection
@@ -52,21 +64,35 @@ def load_subscriptions(reader: StripeReader, conn: Connection, as_of: datetime) 
         return load.commit()
 
 
+def load_schedules(reader: StripeReader, conn: Connection, as_of: datetime) -> LoadResult:
+    """Load subscription schedules with the items of all their phases.
+
+    Arguments and errors as for `load_subscriptions`; a refusal leaves the tables empty.
+    """
+    specs = (SUBSCRIPTION_SCHEDULES, SUBSCRIPTION_SCHEDULE_PHASES)
+    with GroupLoad(reader, conn, as_of, specs) as load:
+        load.read("subscription_schedules", flatten_changes.schedules)
+        return load.commit()
+
+
 def load_invoices(reader: StripeReader, conn: Connection, as_of: datetime) -> LoadResult:
     """Load invoices with all lines; `totals` are those of finalised invoices. Needs subscriptions.
 
     Arguments and errors as for `load_subscriptions`.
     """
-    specs = (tables.INVOICES, tables.INVOICE_LINES, tables.INVOICE_LINE_DISCOUNTS)
+    specs = (
+        *(tables.INVOICES, tables.INVOICE_LINES, tables.INVOICE_LINE_DISCOUNTS),
+        INVOICE_ITEMS,
+    )
     with GroupLoad(reader, conn, as_of, specs) as load:
         item_of: dict[str, str] = {}
 
-        def read_items() -> None:
-            for objects in read_list(reader, "invoice_items", as_of):
-                item_of.update(flatten_invoices.subscription_items_by_item(objects))
-                load.add("invoice_items", {}, len(objects))
+        def flatten_items(objects: Sequence[Json], sync: Sync) -> dict[str, pa.RecordBatch]:
+            item_of.update(flatten_payments.subscription_items_by_item(objects))
+            return flatten_payments.invoice_items(objects, sync)
 
-        if not load.attempt("invoice_items", read_items):
+        load.read("invoice_items", flatten_items)
+        if load.refused("invoice_items"):
             load.note("invoice_items", "lines of pending items lack their subscription item")
         totals: dict[str, int] = {}
 
@@ -134,11 +160,12 @@ def load_customers(reader: StripeReader, conn: Connection, as_of: datetime) -> L
 
 
 def load_discounts(reader: StripeReader, conn: Connection, as_of: datetime) -> LoadResult:
-    """Load discounts, from the loaded objects that carry them, and coupons.
+    """Load discounts, from the loaded objects that carry them, coupons and promotion codes.
 
     Arguments and errors as for `load_subscriptions`.
     """
-    with GroupLoad(reader, conn, as_of, (tables.DISCOUNTS, tables.COUPONS)) as load:
+    specs = (tables.DISCOUNTS, tables.COUPONS, PROMOTION_CODES)
+    with GroupLoad(reader, conn, as_of, specs) as load:
         found = found_discounts(conn)
         batches = flatten.discounts(found, load.sync)
         load.spool.add(batches)
@@ -153,6 +180,7 @@ def load_discounts(reader: StripeReader, conn: Connection, as_of: datetime) -> L
         load.add_each("coupons", shown.values(), flatten.coupons)
         if not load.refused("coupons"):
             load.note("coupons", outcome.without(shown).describe())
+        load.read("promotion_codes", flatten_changes.promotion_codes)
         return load.commit()
 
 

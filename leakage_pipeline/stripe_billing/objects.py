@@ -86,7 +86,12 @@ _ALL = (
         path="/v1/customers",
         permission="Customers (rak_customer_read)",
         core=True,
-        expands=(("discount.source.coupon",), ()),
+        # What a customer pays with is optional: the key may read customers and not their cards.
+        expands=(
+            ("discount.source.coupon", "invoice_settings.default_payment_method"),
+            ("discount.source.coupon",),
+            (),
+        ),
     ),
     StripeObject(
         name="products",
@@ -114,6 +119,7 @@ _ALL = (
         core=True,
         params=MappingProxyType({"status": "all"}),
         expands=(
+            ("discounts.source.coupon", "items.data.discounts", "default_payment_method"),
             ("discounts.source.coupon", "items.data.discounts"),
             ("discounts", "items.data.discounts"),
             (),
@@ -137,7 +143,8 @@ _ALL = (
         ),
     ),
     StripeObject(
-        # Only to find the subscription item of a proration line: its parent names the invoice item.
+        # What waits for an invoice; and the subscription item of a proration line, whose parent
+        # names the invoice item alone.
         name="invoice_items",
         path="/v1/invoiceitems",
         permission="Invoices (rak_invoice_read)",
@@ -180,6 +187,58 @@ _ALL = (
         path="/v1/events",
         permission="Events (rak_event_read)",
         params=MappingProxyType({"delivery_success": False}),
+    ),
+    StripeObject(
+        name="webhook_endpoints",
+        path="/v1/webhook_endpoints",
+        permission="Webhook endpoints (rak_webhook_read)",
+        created_filter=False,
+    ),
+    StripeObject(
+        name="subscription_schedules",
+        path="/v1/subscription_schedules",
+        permission="Subscriptions (rak_subscription_read)",
+    ),
+    StripeObject(
+        name="promotion_codes",
+        path="/v1/promotion_codes",
+        permission="Promotion codes (rak_promotion_code_read)",
+    ),
+    StripeObject(
+        name="charges",
+        path="/v1/charges",
+        permission="Charges and refunds (rak_charge_read)",
+    ),
+    StripeObject(
+        # The charge says whose money it was, and may be older than the charges that are listed.
+        name="refunds",
+        path="/v1/refunds",
+        permission="Charges and refunds (rak_charge_read)",
+        expands=(("charge",), ()),
+    ),
+    StripeObject(
+        name="disputes",
+        path="/v1/disputes",
+        permission="Disputes (rak_dispute_read)",
+        expands=(("charge",), ()),
+    ),
+    StripeObject(
+        name="invoice_payments",
+        path="/v1/invoice_payments",
+        permission="Invoices (rak_invoice_read)",
+    ),
+    StripeObject(
+        # Never listed: customers and subscriptions show what they pay with.
+        name="payment_methods",
+        path="/v1/payment_methods",
+        permission="Payment methods (rak_payment_method_read)",
+    ),
+    StripeObject(
+        # One list per customer who has a balance, see load_payments.py.
+        name="customer_balance_transactions",
+        path="/v1/customers/{id}/balance_transactions",
+        permission="Customers (rak_customer_read)",
+        created_filter=False,
     ),
     StripeObject(
         # No list of its own: asked per meter, customer and span, see summaries.py.

@@ -6,6 +6,7 @@ Here are catalogue, subscriptions and documents; `tables_changes.py` has what te
 `tables_payments.py` what tells how money moved.
 """
 
+from leakage_pipeline.stripe_billing import tables_changes, tables_payments
 from leakage_pipeline.stripe_billing.table_building import (
     COUNT,
     FLAG,
@@ -18,7 +19,6 @@ from leakage_pipeline.stripe_billing.table_building import (
     plain_table,
     table,
 )
-from leakage_pipeline.stripe_billing.tables_changes import EVENTS
 from leakage_pipeline.warehouse.tables import TableSpec
 
 CUSTOMERS = table(
@@ -34,6 +34,7 @@ CUSTOMERS = table(
     deleted=FLAG,
     created=INSTANT,
     discount_id=TEXT,
+    default_payment_method_id=TEXT,
     metadata=JSON,
     test_clock=TEXT,
 )
@@ -157,6 +158,12 @@ SUBSCRIPTIONS = table(
     days_until_due=SMALL,
     pause_behavior=TEXT,
     pause_resumes_at=INSTANT,
+    pause_transitioned_at=INSTANT,  # into status paused
+    status_details=JSON,
+    pending_update=JSON,
+    billing_mode_updated_at=INSTANT,
+    proration_discounts=TEXT,
+    default_payment_method_id=TEXT,
     schedule_id=TEXT,
     latest_invoice_id=TEXT,
     account_id=TEXT,  # metadata.account_id
@@ -358,6 +365,7 @@ TABLES: tuple[TableSpec, ...] = (
     CREDIT_NOTE_LINES,
     METERS,
     METER_EVENT_SUMMARIES,
-    EVENTS,
+    *tables_changes.TABLES,
+    *tables_payments.TABLES,
     SYNC_STATUS,
 )

@@ -4,6 +4,7 @@ Conventions as in `tables.py`.
 """
 
 from leakage_pipeline.stripe_billing.table_building import (
+    COUNT,
     FLAG,
     INSTANT,
     JSON,
@@ -30,4 +31,68 @@ EVENTS = table(
     request_id=TEXT,
     previous_attributes=JSON,
     data_object=JSON,
+)
+
+WEBHOOK_ENDPOINTS = table(
+    "webhook_endpoints",
+    ("webhook_endpoint_id",),
+    "One row per webhook endpoint, disabled ones included.",
+    webhook_endpoint_id=TEXT,
+    url=TEXT,
+    status=TEXT,
+    enabled_events=JSON,
+    api_version=TEXT,
+    created=INSTANT,
+)
+
+SUBSCRIPTION_SCHEDULES = table(
+    "subscription_schedules",
+    ("schedule_id",),
+    "One row per subscription schedule in any status.",
+    schedule_id=TEXT,
+    customer_id=TEXT,
+    subscription_id=TEXT,  # also of a schedule that has let go of it
+    status=TEXT,
+    current_phase_start=INSTANT,
+    current_phase_end=INSTANT,
+    released_at=INSTANT,
+    completed_at=INSTANT,
+    canceled_at=INSTANT,
+    created=INSTANT,
+)
+
+SUBSCRIPTION_SCHEDULE_PHASES = table(
+    "subscription_schedule_phases",
+    ("schedule_id", "phase_index", "item_index"),
+    "One row per item of a phase of a schedule.",
+    schedule_id=TEXT,
+    phase_index=SMALL,
+    item_index=SMALL,
+    start_at=INSTANT,
+    end_at=INSTANT,
+    price_id=TEXT,
+    quantity=COUNT,  # null for metered prices
+)
+
+PROMOTION_CODES = table(
+    "promotion_codes",
+    ("promotion_code_id",),
+    "One row per promotion code, inactive ones included.",
+    promotion_code_id=TEXT,
+    coupon_id=TEXT,
+    code=TEXT,
+    active=FLAG,
+    customer_id=TEXT,
+    expires_at=INSTANT,
+    max_redemptions=SMALL,
+    times_redeemed=SMALL,
+    created=INSTANT,
+)
+
+TABLES = (
+    EVENTS,
+    WEBHOOK_ENDPOINTS,
+    SUBSCRIPTION_SCHEDULES,
+    SUBSCRIPTION_SCHEDULE_PHASES,
+    PROMOTION_CODES,
 )

@@ -28,6 +28,10 @@ STEPS = [
     assets.stripe_discounts,
     assets.stripe_meters,
     assets.stripe_events,
+    assets.stripe_schedules,
+    assets.stripe_payments,
+    assets.stripe_payment_methods,
+    assets.stripe_balance_transactions,
     assets.stripe_meter_event_summaries,
     assets.stripe_sync_status,
 ]

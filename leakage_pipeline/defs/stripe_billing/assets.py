@@ -27,12 +27,33 @@ from leakage_pipeline.stripe_billing.load import (
     load_discounts,
     load_invoices,
     load_meters,
+    load_schedules,
     load_subscriptions,
+)
+from leakage_pipeline.stripe_billing.load_payments import (
+    load_balance_transactions,
+    load_payment_methods,
+    load_payments,
 )
 from leakage_pipeline.stripe_billing.status import SyncStatus, read_sync_status
 from leakage_pipeline.stripe_billing.summaries import load_meter_event_summaries
 from leakage_pipeline.stripe_billing.table_building import SCHEMA
-from leakage_pipeline.stripe_billing.tables_changes import EVENTS
+from leakage_pipeline.stripe_billing.tables_changes import (
+    EVENTS,
+    PROMOTION_CODES,
+    SUBSCRIPTION_SCHEDULE_PHASES,
+    SUBSCRIPTION_SCHEDULES,
+    WEBHOOK_ENDPOINTS,
+)
+from leakage_pipeline.stripe_billing.tables_payments import (
+    CHARGES,
+    CUSTOMER_BALANCE_TRANSACTIONS,
+    DISPUTES,
+    INVOICE_ITEMS,
+    INVOICE_PAYMENTS,
+    PAYMENT_METHODS,
+    REFUNDS,
+)
 from leakage_pipeline.warehouse.tables import TableSpec
 
 Load = Callable[[StripeReader, psycopg2.extensions.connection, datetime], LoadResult]
@@ -108,7 +129,7 @@ def stripe_subscriptions(
 
 @dg.multi_asset(
     specs=_assets(
-        *(tables.INVOICES, tables.INVOICE_LINES, tables.INVOICE_LINE_DISCOUNTS),
+        *(tables.INVOICES, tables.INVOICE_LINES, tables.INVOICE_LINE_DISCOUNTS, INVOICE_ITEMS),
         needs=(tables.SUBSCRIPTIONS,),
     ),
     pool=POOL,
@@ -120,7 +141,7 @@ def stripe_invoices(
     warehouse: WarehouseResource,
     audit_run: AuditRun,
 ) -> Results:
-    """One row per invoice, line, and discount on a line; replaced as a whole by id."""
+    """One row per invoice, line, discount on a line, and invoice item; replaced as a whole."""
     yield from _load(context, load_invoices, stripe, warehouse, audit_run)
 
 
@@ -176,7 +197,7 @@ def stripe_customers(
 
 @dg.multi_asset(
     specs=_assets(
-        *(tables.DISCOUNTS, tables.COUPONS),
+        *(tables.DISCOUNTS, tables.COUPONS, PROMOTION_CODES),
         needs=(
             *(tables.CUSTOMERS, tables.SUBSCRIPTIONS, tables.SUBSCRIPTION_ITEMS),
             *(tables.INVOICES, tables.INVOICE_LINES),
@@ -191,7 +212,7 @@ def stripe_discounts(
     warehouse: WarehouseResource,
     audit_run: AuditRun,
 ) -> Results:
-    """One row per discount that a loaded object carries, one per coupon."""
+    """One row per discount that a loaded object carries, one per coupon and promotion code."""
     yield from _load(context, load_discounts, stripe, warehouse, audit_run)
 
 
@@ -206,15 +227,75 @@ def stripe_meters(
     yield from _load(context, load_meters, stripe, warehouse, audit_run)
 
 
-@dg.multi_asset(specs=_assets(EVENTS), pool=POOL, retry_policy=RETRY_POLICY)
+@dg.multi_asset(specs=_assets(EVENTS, WEBHOOK_ENDPOINTS), pool=POOL, retry_policy=RETRY_POLICY)
 def stripe_events(
     context: dg.AssetExecutionContext,
     stripe: StripeResource,
     warehouse: WarehouseResource,
     audit_run: AuditRun,
 ) -> Results:
-    """One row per event; merged by id, since Stripe forgets after 30 days."""
+    """One row per event, merged by id, since Stripe forgets after 30 days; one per endpoint."""
     yield from _load(context, load_events, stripe, warehouse, audit_run)
+
+
+@dg.multi_asset(
+    specs=_assets(SUBSCRIPTION_SCHEDULES, SUBSCRIPTION_SCHEDULE_PHASES),
+    pool=POOL,
+    retry_policy=RETRY_POLICY,
+)
+def stripe_schedules(
+    context: dg.AssetExecutionContext,
+    stripe: StripeResource,
+    warehouse: WarehouseResource,
+    audit_run: AuditRun,
+) -> Results:
+    """One row per subscription schedule, one per item of a phase; replaced as a whole by id."""
+    yield from _load(context, load_schedules, stripe, warehouse, audit_run)
+
+
+@dg.multi_asset(
+    specs=_assets(CHARGES, REFUNDS, DISPUTES, INVOICE_PAYMENTS),
+    pool=POOL,
+    retry_policy=RETRY_POLICY,
+)
+def stripe_payments(
+    context: dg.AssetExecutionContext,
+    stripe: StripeResource,
+    warehouse: WarehouseResource,
+    audit_run: AuditRun,
+) -> Results:
+    """One row per charge, refund, dispute, payment of an invoice; replaced as a whole by id."""
+    yield from _load(context, load_payments, stripe, warehouse, audit_run)
+
+
+@dg.multi_asset(
+    specs=_assets(PAYMENT_METHODS, needs=(tables.CUSTOMERS, tables.SUBSCRIPTIONS)),
+    pool=POOL,
+    retry_policy=RETRY_POLICY,
+)
+def stripe_payment_methods(
+    context: dg.AssetExecutionContext,
+    stripe: StripeResource,
+    warehouse: WarehouseResource,
+    audit_run: AuditRun,
+) -> Results:
+    """One row per default payment method that customers and subscriptions show; asks nothing."""
+    yield from _load(context, load_payment_methods, stripe, warehouse, audit_run)
+
+
+@dg.multi_asset(
+    specs=_assets(CUSTOMER_BALANCE_TRANSACTIONS, needs=(tables.CUSTOMERS, tables.INVOICES)),
+    pool=POOL,
+    retry_policy=RETRY_POLICY,
+)
+def stripe_balance_transactions(
+    context: dg.AssetExecutionContext,
+    stripe: StripeResource,
+    warehouse: WarehouseResource,
+    audit_run: AuditRun,
+) -> Results:
+    """One row per change of the credit balance of customers who have or used one."""
+    yield from _load(context, load_balance_transactions, stripe, warehouse, audit_run)
 
 
 @dg.multi_asset(

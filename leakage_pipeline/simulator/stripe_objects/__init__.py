@@ -12,9 +12,10 @@ from leakage_pipeline.simulator.stripe_objects.catalog import (
     meter,
     price,
     product,
+    promotion_code,
     tier,
 )
-from leakage_pipeline.simulator.stripe_objects.events import event
+from leakage_pipeline.simulator.stripe_objects.events import event, webhook_endpoint
 from leakage_pipeline.simulator.stripe_objects.invoices import invoice
 from leakage_pipeline.simulator.stripe_objects.invoicing import (
     credit_note,
@@ -22,6 +23,15 @@ from leakage_pipeline.simulator.stripe_objects.invoicing import (
     invoice_item,
     line,
     proration_line,
+)
+from leakage_pipeline.simulator.stripe_objects.payments import (
+    balance_transaction,
+    bank_debit,
+    charge,
+    dispute,
+    invoice_payment,
+    payment_method,
+    refund,
 )
 from leakage_pipeline.simulator.stripe_objects.shapes import (
     API_VERSION,
@@ -33,15 +43,21 @@ from leakage_pipeline.simulator.stripe_objects.subscriptions import (
     billing_mode,
     customer,
     deleted_customer,
+    schedule_item,
+    schedule_phase,
     subscription,
     subscription_item,
+    subscription_schedule,
 )
 
 __all__ = [
     "API_VERSION",
     "JsonObject",
     "StripeAccount",
+    "balance_transaction",
+    "bank_debit",
     "billing_mode",
+    "charge",
     "coupon",
     "credit_note",
     "credit_note_line",
@@ -50,17 +66,26 @@ __all__ = [
     "decimal_text",
     "deleted_customer",
     "discount",
+    "dispute",
     "event",
     "invoice",
     "invoice_item",
+    "invoice_payment",
     "line",
     "meter",
     "meter_event",
+    "payment_method",
     "price",
     "product",
+    "promotion_code",
     "proration_line",
+    "refund",
+    "schedule_item",
+    "schedule_phase",
     "subscription",
     "subscription_item",
+    "subscription_schedule",
     "tax",
     "tier",
+    "webhook_endpoint",
 ]

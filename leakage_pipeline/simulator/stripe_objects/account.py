@@ -29,7 +29,8 @@ class StripeAccount:
 
     `customers` may hold tombstones (`deleted_customer`). A coupon with a true `deleted` key is
     gone from the API but still shown inside discounts. `inline_prices` were made by `price_data`:
-    never listed, retrievable by id.
+    never listed, retrievable by id. `balance_transactions` are those of customers' credit balances.
+    Events that are older than 30 days when a server starts are forgotten by it, as Stripe does.
     """
 
     customers: list[JsonObject] = field(default_factory=list)
@@ -44,6 +45,15 @@ class StripeAccount:
     meters: list[JsonObject] = field(default_factory=list)
     meter_events: list[JsonObject] = field(default_factory=list)
     events: list[JsonObject] = field(default_factory=list)
+    webhook_endpoints: list[JsonObject] = field(default_factory=list)
+    subscription_schedules: list[JsonObject] = field(default_factory=list)
+    promotion_codes: list[JsonObject] = field(default_factory=list)
+    payment_methods: list[JsonObject] = field(default_factory=list)
+    charges: list[JsonObject] = field(default_factory=list)
+    refunds: list[JsonObject] = field(default_factory=list)
+    disputes: list[JsonObject] = field(default_factory=list)
+    invoice_payments: list[JsonObject] = field(default_factory=list)
+    balance_transactions: list[JsonObject] = field(default_factory=list)
 
     def to_json(self, path: Path) -> None:
         """Write the account to one JSON file."""

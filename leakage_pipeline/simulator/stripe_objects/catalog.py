@@ -225,6 +225,41 @@ def coupon(
     return built
 
 
+def promotion_code(
+    promotion_code_id: str,
+    *,
+    coupon: str,
+    code: str,
+    created: int,
+    active: bool = True,
+    customer: str | None = None,
+    expires_at: int | None = None,
+    max_redemptions: int | None = None,
+    times_redeemed: int = 0,
+    metadata: Mapping[str, str] | None = None,
+) -> JsonObject:
+    """A code that customers type in to get a coupon."""
+    return {
+        "id": promotion_code_id,
+        "object": "promotion_code",
+        "active": active,
+        "code": code,
+        "created": created,
+        "customer": customer,
+        "customer_account": None,
+        "expires_at": expires_at,
+        "livemode": False,
+        "max_redemptions": max_redemptions,
+        "metadata": metadata_of(metadata),
+        "promotion": {"coupon": coupon, "type": "coupon"},
+        "restrictions": {
+            "first_time_transaction": False,
+            **nulls("minimum_amount", "minimum_amount_currency"),
+        },
+        "times_redeemed": times_redeemed,
+    }
+
+
 def discount(
     discount_id: str,
     *,

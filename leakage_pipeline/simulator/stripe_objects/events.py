@@ -4,10 +4,10 @@ An event carries the object as it was afterwards, and the old values of what cha
 """
 # ruff: noqa: PLR0913 - a builder takes one keyword per field of the object it builds
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from leakage_pipeline.simulator.stripe_objects.shapes import API_VERSION, JsonObject
+from leakage_pipeline.simulator.stripe_objects.shapes import API_VERSION, JsonObject, metadata_of
 
 
 def event(
@@ -39,4 +39,30 @@ def event(
         "pending_webhooks": pending_webhooks,
         "request": {"id": request_id, "idempotency_key": None},
         "type": type,
+    }
+
+
+def webhook_endpoint(
+    endpoint_id: str,
+    *,
+    url: str,
+    created: int,
+    enabled_events: Sequence[str] = ("*",),
+    status: str = "enabled",
+    api_version: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> JsonObject:
+    """An address that events are sent to; `status` is enabled or disabled."""
+    return {
+        "id": endpoint_id,
+        "object": "webhook_endpoint",
+        "api_version": api_version,
+        "application": None,
+        "created": created,
+        "description": None,
+        "enabled_events": list(enabled_events),
+        "livemode": False,
+        "metadata": metadata_of(metadata),
+        "status": status,
+        "url": url,
     }

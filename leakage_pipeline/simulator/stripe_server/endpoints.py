@@ -23,6 +23,7 @@ from leakage_pipeline.simulator.stripe_server.params import (
     expand_tree,
     refuse_unknown,
     required,
+    span,
 )
 from leakage_pipeline.simulator.stripe_server.resources import BY_PATH, Resource
 from leakage_pipeline.simulator.stripe_server.store import Store
@@ -31,6 +32,7 @@ Params = Mapping[str, Any]
 
 _LINES = re.compile(r"/v1/(invoices|credit_notes)/([^/]+)/lines")
 _SUMMARIES = re.compile(r"/v1/billing/meters/([^/]+)/event_summaries")
+_BALANCE = re.compile(r"/v1/customers/([^/]+)/balance_transactions")
 _ITEM = re.compile(r"/v1/subscription_items/([^/]+)")
 _OBJECT = re.compile(r"(/v1/(?:billing/)?\w+)/([^/]+)")
 _SUMMARY_PARAMS = PAGING | {"customer", "start_time", "end_time", "value_grouping_window"}
@@ -70,6 +72,8 @@ class Endpoints:
             return self._list_lines(path, match[1], match[2], params)
         if match := _SUMMARIES.fullmatch(path):
             return self._list_summaries(path, match[1], params)
+        if match := _BALANCE.fullmatch(path):
+            return self._list_balance(path, match[1], params)
         if match := _ITEM.fullmatch(path):
             return self._retrieve("subscription_item", "subscription item", match[1], params)
         if (match := _OBJECT.fullmatch(path)) and match[1] in BY_PATH:
@@ -114,6 +118,22 @@ class Endpoints:
             raise no_such(noun=owner.removesuffix("s"), object_id=owner_id)
         tree = self._checked_tree(f"list:{kind}", params)
         data, has_more = listing.page_of_sequence(lines[owner_id], params, kind)
+        return self._close(path, kind, data, tree, has_more=has_more)
+
+    def _list_balance(self, path: str, customer: str, params: Params) -> JsonObject:
+        found = self.store.find("customer", customer)
+        if found is None or found.get("deleted"):
+            raise no_such(noun="customer", object_id=customer)
+        refuse_unknown(params, PAGING | {"created", "invoice"})
+        kind = "customer_balance_transaction"
+        tree = self._checked_tree(f"list:{kind}", params)
+        rows = self.store.balance_transactions.get(customer, [])
+        if "created" in params:
+            wanted = span("created", params["created"])
+            rows = [row for row in rows if wanted.holds(row["created"])]
+        if "invoice" in params:
+            rows = [row for row in rows if row["invoice"] == params["invoice"]]
+        data, has_more = listing.page_of_sequence(rows, params, "customer balance transaction")
         return self._close(path, kind, data, tree, has_more=has_more)
 
     def _list_summaries(self, path: str, meter_id: str, params: Params) -> JsonObject:

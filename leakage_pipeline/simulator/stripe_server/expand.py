@@ -56,8 +56,10 @@ _SHARES = {
 EXPANDABLE: dict[str, dict[str, _Step]] = {
     "customer": {
         "discount": _inline("discount"),
-        **_plain("address", "default_source", "invoice_settings", "shipping", "test_clock"),
+        "invoice_settings": _inline("invoice_settings_of_customer"),
+        **_plain("address", "default_source", "shipping", "test_clock"),
     },
+    "invoice_settings_of_customer": {"default_payment_method": _ref("payment_method")},
     "product": {
         "default_price": _ref("price"),
         **_plain("marketing_features", "package_dimensions", "tax_code"),
@@ -72,7 +74,7 @@ EXPANDABLE: dict[str, dict[str, _Step]] = {
     "discount": {
         "customer": _ref("customer"),
         "source": _inline("discount_source"),
-        **_plain("promotion_code"),
+        "promotion_code": _ref("promotion_code"),
     },
     "discount_source": {"coupon": _ref("coupon")},
     "discount_share": {
@@ -81,16 +83,18 @@ EXPANDABLE: dict[str, dict[str, _Step]] = {
     },
     "subscription": {
         "customer": _ref("customer"),
+        "default_payment_method": _ref("payment_method"),
         "discounts": _ref("discount"),
         "items": _inline("list:subscription_item"),
         "latest_invoice": _ref("invoice"),
+        "schedule": _ref("subscription_schedule"),
         **_plain(
             *("application", "automatic_tax", "billing_cycle_anchor_config", "billing_mode"),
             *("billing_schedules", "billing_thresholds", "cancellation_details"),
-            *("default_payment_method", "default_source", "default_tax_rates"),
+            *("default_source", "default_tax_rates"),
             *("invoice_settings", "managed_payments", "on_behalf_of", "pause_collection"),
             *("payment_settings", "pending_invoice_item_interval", "pending_setup_intent"),
-            *("pending_update", "schedule", "test_clock", "transfer_data", "trial_settings"),
+            *("pending_update", "test_clock", "transfer_data", "trial_settings"),
         ),
     },
     "subscription_item": {
@@ -153,6 +157,47 @@ EXPANDABLE: dict[str, dict[str, _Step]] = {
     ),
     "billing.meter_event_summary": {},
     "event": _plain("data", "request"),
+    "webhook_endpoint": {},
+    "subscription_schedule": {
+        "customer": _ref("customer"),
+        "phases": _inline("schedule_phase"),
+        "subscription": _ref("subscription"),
+        **_plain(
+            *("application", "current_phase", "default_settings", "released_subscription"),
+            "test_clock",
+        ),
+    },
+    "schedule_phase": {"items": _inline("schedule_item"), **_plain("discounts")},
+    "schedule_item": {"price": _ref("price"), **_plain("discounts", "tax_rates")},
+    "promotion_code": {"customer": _ref("customer"), "promotion": _inline("discount_source")},
+    "payment_method": {"customer": _ref("customer"), **_plain("billing_details", "card")},
+    "charge": {
+        "customer": _ref("customer"),
+        **_plain(
+            *("application", "application_fee", "balance_transaction", "on_behalf_of"),
+            *("outcome", "payment_intent", "payment_method_details", "refunds", "review"),
+        ),
+    },
+    "refund": {
+        "charge": _ref("charge"),
+        "customer": _ref("customer"),
+        **_plain("balance_transaction", "destination_details", "payment_intent"),
+    },
+    "dispute": {
+        "charge": _ref("charge"),
+        **_plain("balance_transactions", "evidence", "evidence_details", "payment_intent"),
+    },
+    "invoice_payment": {
+        "invoice": _ref("invoice"),
+        "payment": _inline("invoice_payment_by"),
+        **_plain("status_transitions"),
+    },
+    "invoice_payment_by": {"charge": _ref("charge"), **_plain("payment_intent")},
+    "customer_balance_transaction": {
+        "credit_note": _ref("credit_note"),
+        "customer": _ref("customer"),
+        "invoice": _ref("invoice"),
+    },
 }
 
 

@@ -44,10 +44,11 @@ class Resource:
     indexed: Mapping[str, Key] = field(default_factory=dict)
     defaults: Mapping[str, Predicate] = field(default_factory=dict)
     created_key: str = "created"
+    created_filter: bool = True
 
     def accepted(self) -> set[str]:
         """Filter parameters of the list, paging aside."""
-        return {*self.filters, *self.indexed} | ({"created"} if self.created_key else set())
+        return {*self.filters, *self.indexed} | ({"created"} if self.created_filter else set())
 
 
 def equals(*path: str) -> Filter:
@@ -175,6 +176,17 @@ def _event_types(name: str, value: Any) -> Predicate:
     return lambda shown: shown["type"] in known
 
 
+def _payment(name: str, value: Any) -> Predicate:
+    if not isinstance(value, dict) or "type" not in value:
+        raise bad_request(message=f"Invalid {name}", param=name)
+    return lambda shown: all(at(shown, "payment", key) == value[key] for key in value)
+
+
+def _scheduled(name: str, value: Any) -> Predicate:
+    wanted = boolean(name, value)
+    return lambda shown: (shown["status"] == "not_started") is wanted
+
+
 def _delivered(name: str, value: Any) -> Predicate:
     wanted = boolean(name, value)
     return lambda shown: (shown["pending_webhooks"] == 0) is wanted
@@ -259,10 +271,70 @@ RESOURCES: tuple[Resource, ...] = (
         *("meters", "/v1/billing/meters", "billing.meter", "billing meter"),
         "rak_billing_meter_read",
         filters={"status": equals("status")},
+        created_filter=False,
     ),
     Resource(
         *("events", "/v1/events", "event", "event", "rak_event_read"),
         filters={"delivery_success": _delivered, "type": _event_type, "types": _event_types},
+    ),
+    Resource(
+        *("webhook_endpoints", "/v1/webhook_endpoints", "webhook_endpoint", "webhook endpoint"),
+        "rak_webhook_read",
+        created_filter=False,
+    ),
+    Resource(
+        *("subscription_schedules", "/v1/subscription_schedules", "subscription_schedule"),
+        *("subscription schedule", "rak_subscription_read"),
+        filters={
+            "canceled_at": within("canceled_at"),
+            "completed_at": within("completed_at"),
+            "customer_account": equals("customer_account"),
+            "released_at": within("released_at"),
+            "scheduled": _scheduled,
+        },
+        indexed={"customer": _key("customer")},
+        defaults={"test_clock": _no_clock},
+    ),
+    Resource(
+        *("promotion_codes", "/v1/promotion_codes", "promotion_code", "promotion code"),
+        "rak_promotion_code_read",
+        filters={
+            "active": is_true("active"),
+            "code": equals("code"),
+            "coupon": equals("promotion", "coupon"),
+            "customer": equals("customer"),
+            "customer_account": equals("customer_account"),
+        },
+    ),
+    Resource(
+        *("payment_methods", "/v1/payment_methods", "payment_method", "PaymentMethod"),
+        "rak_payment_method_read",
+        filters={
+            "allow_redisplay": equals("allow_redisplay"),
+            "customer_account": equals("customer_account"),
+            "type": equals("type"),
+        },
+        indexed={"customer": _key("customer")},
+        created_filter=False,
+    ),
+    Resource(
+        *("charges", "/v1/charges", "charge", "charge", "rak_charge_read"),
+        filters={"transfer_group": equals("transfer_group")},
+        indexed={"customer": _key("customer"), "payment_intent": _key("payment_intent")},
+    ),
+    Resource(
+        *("refunds", "/v1/refunds", "refund", "refund", "rak_charge_read"),
+        indexed={"charge": _key("charge"), "payment_intent": _key("payment_intent")},
+    ),
+    Resource(
+        *("disputes", "/v1/disputes", "dispute", "dispute", "rak_dispute_read"),
+        indexed={"charge": _key("charge"), "payment_intent": _key("payment_intent")},
+    ),
+    Resource(
+        *("invoice_payments", "/v1/invoice_payments", "invoice_payment", "invoice payment"),
+        "rak_invoice_read",
+        filters={"payment": _payment, "status": equals("status")},
+        indexed={"invoice": _key("invoice")},
     ),
 )
 

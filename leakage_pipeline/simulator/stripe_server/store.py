@@ -16,6 +16,10 @@ from leakage_pipeline.simulator.stripe_server.resources import BY_SHELF, RESOURC
 
 EMBEDDED_LINES = 10
 EMBEDDED_ITEMS = 20
+_AS_THEY_ARE = (
+    *("charges", "disputes", "invoice_payments", "payment_methods", "promotion_codes", "refunds"),
+    *("subscription_schedules", "webhook_endpoints"),
+)
 EVENTS_KEPT_SECONDS = 30 * 86_400
 _HIDDEN = {
     "price": ("tiers", "currency_options"),
@@ -68,6 +72,7 @@ class Store:
         self.discounts: dict[str, JsonObject] = {}
         self.items: dict[str, list[JsonObject]] = {}
         self.lines: dict[str, list[JsonObject]] = {}
+        self.balance_transactions: dict[str, list[JsonObject]] = {}
         self.credit_note_lines: dict[str, list[JsonObject]] = {}
         self._item_by_id: dict[str, JsonObject] = {}
         self._hidden: dict[tuple[str, str], JsonObject] = {}
@@ -108,7 +113,14 @@ class Store:
             lines = list(note["lines"]["data"])
             self.credit_note_lines[note["id"]] = lines
             self._put("credit_notes", {**note, "lines": _cut(note["lines"], lines, EMBEDDED_LINES)})
+        self._load_movements(account)
 
+    def _load_movements(self, account: StripeAccount) -> None:
+        for shelf_name in _AS_THEY_ARE:
+            for whole in getattr(account, shelf_name):
+                self._put(shelf_name, whole)
+        for change in sorted(account.balance_transactions, key=itemgetter("created"), reverse=True):
+            self.balance_transactions.setdefault(change["customer"], []).append(change)
         for event in account.events:
             if event["created"] >= self._events_from:  # older ones are forgotten
                 self._put("events", event)

@@ -5,7 +5,10 @@ import pytest
 from leakage_pipeline.simulator.stripe_objects import (
     JsonObject,
     StripeAccount,
+    balance_transaction,
+    bank_debit,
     billing_mode,
+    charge,
     coupon,
     credit_note,
     credit_note_line,
@@ -14,19 +17,28 @@ from leakage_pipeline.simulator.stripe_objects import (
     decimal_text,
     deleted_customer,
     discount,
+    dispute,
     event,
     invoice,
     invoice_item,
+    invoice_payment,
     line,
     meter,
     meter_event,
+    payment_method,
     price,
     product,
+    promotion_code,
     proration_line,
+    refund,
+    schedule_item,
+    schedule_phase,
     subscription,
     subscription_item,
+    subscription_schedule,
     tax,
     tier,
+    webhook_endpoint,
 )
 from tests.unit.simulator.stripe_spec import needs_samples, needs_spec, problems, samples
 
@@ -123,6 +135,7 @@ def every_object() -> list[JsonObject]:
         )
         for number, sold in enumerate([SEATS, CALLS, MINUTES])
     ]
+    charged = charge("ch_1", customer="cus_1", amount=500, currency="usd", created=START)
     billed = bill(taxed, proration, loose, discounts=[DEAL], due_date=END, from_invoice="in_0")
     return [
         product("prod_1", name="Pro", created=START, metadata={"plan": "pro"}),
@@ -182,6 +195,50 @@ def every_object() -> list[JsonObject]:
                 credit_note_line("cnli_2", amount=50, unit_amount=50, quantity=1),
             ],
         ),
+        webhook_endpoint("we_1", url="https://example.com/stripe", created=START),
+        subscription_schedule(
+            "sub_sched_1",
+            customer="cus_1",
+            created=START,
+            subscription="sub_1",
+            current_phase=(START, END),
+            phases=[
+                schedule_phase(
+                    START,
+                    END,
+                    currency="usd",
+                    items=[
+                        schedule_item("price_seats", quantity=3),
+                        schedule_item("price_calls", quantity=None),
+                    ],
+                )
+            ],
+        ),
+        promotion_code("promo_1", coupon="co_1", code="SPRING", created=START),
+        payment_method("pm_1", customer="cus_1", created=START),
+        bank_debit("pm_2", customer="cus_1", created=START),
+        charged,
+        charge(
+            "ch_2",
+            customer="cus_1",
+            amount=500,
+            currency="usd",
+            created=START,
+            status="failed",
+            failure_code="card_declined",
+        ),
+        refund("re_1", charge=charged, amount=100, created=END),
+        dispute("dp_1", charge=charged, created=END, evidence_due_by=END),
+        invoice_payment("inpay_1", invoice=billed, created=END, payment_intent="pi_1"),
+        invoice_payment("inpay_2", invoice=billed, created=END, charge="ch_2", status="open"),
+        balance_transaction(
+            "cbtxn_1",
+            customer="cus_1",
+            amount=-500,
+            ending_balance=-500,
+            currency="usd",
+            created=START,
+        ),
         event(
             "evt_1",
             type="invoice.paid",
@@ -206,6 +263,8 @@ NOT_SIMULATED = {
     "subscription_item": {"plan", "billed_until"},
     "subscription": {"presentment_details"},
     "coupon": {"applies_to"},
+    "charge": {"refunds", "source"},
+    "payment_method": {"card"},
 }
 
 
@@ -379,6 +438,6 @@ def test_an_account_survives_its_file(tmp_path) -> None:
 
 def test_a_file_with_unknown_lists_is_refused(tmp_path) -> None:
     path = tmp_path / "account.json"
-    path.write_text('{"charges": []}', encoding="utf-8")
-    with pytest.raises(ValueError, match="unknown lists charges"):
+    path.write_text('{"payouts": []}', encoding="utf-8")
+    with pytest.raises(ValueError, match="unknown lists payouts"):
         StripeAccount.from_json(path)

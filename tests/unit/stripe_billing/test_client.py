@@ -120,7 +120,7 @@ def test_an_expand_that_a_server_refuses_is_given_up_and_noted(
     assert _ids(reader, "subscriptions") == ["sub_1"]
     assert _ids(reader, "subscriptions") == ["sub_1"]
     assert "cannot be expanded" in reader.concessions["subscriptions"]
-    assert len(wire.requests) == 3  # the second list remembers
+    assert len(wire.requests) == 4  # two choices are refused; the second list remembers
 
 
 # ---------------------------------------------------------------- what passes by itself

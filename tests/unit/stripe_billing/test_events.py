@@ -57,6 +57,7 @@ Serve = Callable[..., StripeServer]
 @pytest.fixture
 def account() -> so.StripeAccount:
     return so.StripeAccount(
+        webhook_endpoints=[so.webhook_endpoint("we_1", url="https://a.example", created=JAN)],
         events=[
             updated(1, NOW - 31 * DAY),
             updated(2, NOW - 20 * DAY, previous_attributes={"status": "trialing"}),
@@ -64,7 +65,7 @@ def account() -> so.StripeAccount:
             paid(4, NOW - DAY),
             paid(5, NOW - DAY, pending=0),
             updated(6, NOW + 1),
-        ]
+        ],
     )
 
 
@@ -73,8 +74,8 @@ def test_history_and_undelivered_events_of_thirty_days_arrive(
 ) -> None:
     with StripeServer(account, now=AS_OF) as server:
         result = load_events(reader_of(server), warehouse, AS_OF)
-    assert result == {"events": 3}
-    assert result.requests == {"events": 1, "undelivered_events": 1}
+    assert result == {"events": 3, "webhook_endpoints": 1}
+    assert result.requests == {"events": 1, "undelivered_events": 1, "webhook_endpoints": 1}
     assert stored(warehouse) == [
         ("evt_2", False, "sub_1"),
         ("evt_3", True, "sub_1"),
@@ -121,6 +122,8 @@ def test_later_runs_ask_from_the_newest_stored_event_less_a_day(
     asked = []
 
     def answer(request: Any) -> tuple[int, bytes]:
+        if request.path != "/v1/events":
+            return 200, as_list([])
         asked.append((request.query.get("created[gte]"), request.query.get("delivery_success")))
         return 200, as_list([updated(1, NOW - 5 * DAY)] if "types[0]" in request.query else [])
 
@@ -133,7 +136,7 @@ def test_later_runs_ask_from_the_newest_stored_event_less_a_day(
         (str(NOW - 6 * DAY), None),
         (str(NOW - 30 * DAY), "false"),
     ]
-    assert wire.requests[0].query["types[8]"] == HISTORY_EVENTS[8]
+    assert wire.requests[1].query["types[8]"] == HISTORY_EVENTS[8]
 
 
 @pytest.mark.parametrize(
@@ -161,22 +164,26 @@ def test_an_endpoint_that_refuses_is_a_gap_and_what_was_stored_stays(
     wire.answer = lambda _: (status, body)
     result = load_events(reader_of(wire), warehouse, AS_OF)
     assert stored(warehouse) == before
-    assert len(result.warnings) == 2
+    assert len(result.warnings) == 3
     statuses = {row.object: row.status for row in read_sync_status(warehouse)}
-    assert statuses == {"events": said, "undelivered_events": said}
+    assert set(statuses) == {"events", "undelivered_events", "webhook_endpoints"}
+    assert set(statuses.values()) == {said}
 
 
 def test_after_a_gap_the_whole_month_is_asked_for_again(
     wire: Wire, warehouse: Connection, reader_of: ReaderOf
 ) -> None:
-    wire.answer = lambda _: (200, as_list([updated(1, NOW - DAY)]))
+    wire.answer = lambda request: (
+        200,
+        as_list([updated(1, NOW - DAY)] if request.path == "/v1/events" else []),
+    )
     load_events(reader_of(wire), warehouse, AS_OF)
     wire.answer = lambda _: (403, error("no", code="more_permissions_required"))
     load_events(reader_of(wire), warehouse, AS_OF)
     wire.requests.clear()
     wire.answer = lambda _: (200, as_list([]))
     load_events(reader_of(wire), warehouse, AS_OF)
-    assert wire.requests[0].query["created[gte]"] == str(NOW - 30 * DAY)
+    assert wire.requests[1].query["created[gte]"] == str(NOW - 30 * DAY)
 
 
 def test_of_very_many_undelivered_events_the_newest_are_read_and_no_older_one_is_unmarked(
@@ -186,7 +193,7 @@ def test_of_very_many_undelivered_events_the_newest_are_read_and_no_older_one_is
     old = paid(1, NOW - 9 * DAY)
 
     def answer(request: Any) -> tuple[int, bytes]:
-        if "types[0]" in request.query:
+        if "delivery_success" not in request.query:
             return 200, as_list([])
         return 200, as_list(batches[0], has_more=len(batches[0]) > 1)
 

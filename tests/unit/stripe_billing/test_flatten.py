@@ -8,7 +8,7 @@ import pytest
 
 from leakage_pipeline.failures import PermanentFailure
 from leakage_pipeline.simulator import stripe_objects as so
-from leakage_pipeline.stripe_billing import flatten, flatten_invoices, tables
+from leakage_pipeline.stripe_billing import flatten, flatten_invoices, flatten_payments, tables
 from leakage_pipeline.stripe_billing.columns import Sync
 from leakage_pipeline.stripe_billing.flatten import FoundDiscount
 from tests.unit.stripe_billing.trap_account import AS_OF, JAN, JUN, MAY, trap_account
@@ -269,7 +269,7 @@ def test_metered_items_have_no_quantity(sync: Sync) -> None:
 
 def test_a_line_of_a_pending_item_gets_its_subscription_item_from_that_item(sync: Sync) -> None:
     account = trap_account()
-    items = flatten_invoices.subscription_items_by_item(account.invoice_items)
+    items = flatten_payments.subscription_items_by_item(account.invoice_items)
     lines = {
         row["line_id"]: row for row in _invoices(account.invoices, sync, **items)["invoice_lines"]
     }
@@ -441,7 +441,7 @@ def test_an_old_proration_line_finds_its_item_and_has_no_unit_amount(sync: Sync)
     assert line["is_proration"] is True
     assert line["unit_amount_decimal"] is None
     assert json.loads(line["credited_items"])["invoice"] == "in_0"
-    items = flatten_invoices.subscription_items_by_item(
+    items = flatten_payments.subscription_items_by_item(
         [{"id": "ii_1", "subscription_item": "si_9"}]
     )
     assert items == {"ii_1": "si_9"}

@@ -14,6 +14,12 @@ from leakage_pipeline.simulator.stripe_server import Faults, ScriptedFault, Stri
 from leakage_pipeline.stripe_billing import load, tables
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.errors import EndpointForbidden
+from leakage_pipeline.stripe_billing.events import load_events
+from leakage_pipeline.stripe_billing.load_payments import (
+    load_balance_transactions,
+    load_payment_methods,
+    load_payments,
+)
 from leakage_pipeline.stripe_billing.status import read_sync_status
 from tests.unit.stripe_billing.conftest import ReaderOf
 from tests.unit.stripe_billing.trap_account import AS_OF, JAN, trap_account
@@ -28,6 +34,11 @@ LOADS: tuple[Callable[..., load.LoadResult], ...] = (
     load.load_customers,
     load.load_discounts,
     load.load_meters,
+    load.load_schedules,
+    load_events,
+    load_payments,
+    load_payment_methods,
+    load_balance_transactions,
 )
 
 
@@ -77,6 +88,18 @@ def test_the_whole_account_arrives(reader: StripeReader, warehouse: Connection) 
         "discounts": 2,
         "coupons": 2,
         "meters": 2,
+        "invoice_items": 1,
+        "promotion_codes": 1,
+        "subscription_schedules": 1,
+        "subscription_schedule_phases": 2,
+        "events": 1,
+        "webhook_endpoints": 1,
+        "charges": 2,
+        "refunds": 1,
+        "disputes": 1,
+        "invoice_payments": 1,
+        "payment_methods": 1,
+        "customer_balance_transactions": 1,
     }
     for table, count in rows.items():
         assert fetch(warehouse, f"select count(*) from raw_stripe.{table}") == [(count,)]  # noqa: S608

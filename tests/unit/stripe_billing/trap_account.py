@@ -31,6 +31,7 @@ def trap_account() -> so.StripeAccount:
             for number, name in enumerate(["seat", "calls", "inline"] * 8)
         ],
         discounts=[discount],
+        default_payment_method="pm_1",
         metadata={"account_id": "acc_1"},
     )
     canceled = so.subscription(
@@ -45,9 +46,20 @@ def trap_account() -> so.StripeAccount:
         canceled_at=MAY,
     )
     invoice = _invoice(prices, discount)
+    old, new = (
+        so.charge(name, customer="cus_1", amount=900, currency="usd", created=created)
+        for name, created in (("ch_old", at(2024, 1, 1)), ("ch_new", MAY))
+    )
     return so.StripeAccount(
         customers=[
-            so.customer("cus_1", created=JAN, name="Ann \x00", email="ann@example.com"),
+            so.customer(
+                "cus_1",
+                created=JAN,
+                name="Ann \x00",
+                email="ann@example.com",
+                balance=-50,
+                default_payment_method="pm_1",
+            ),
             so.customer("cus_2", created=JAN, discount=own),
             so.customer("cus_future", created=JUL),
             so.deleted_customer("cus_gone"),
@@ -76,6 +88,51 @@ def trap_account() -> so.StripeAccount:
                 proration=True,
                 invoice="in_1",
             )
+        ],
+        events=[
+            so.event(
+                "evt_1",
+                type="customer.subscription.updated",
+                created=JUN,
+                data_object={"id": "sub_1", "object": "subscription", "customer": "cus_1"},
+                previous_attributes={"status": "trialing"},
+            )
+        ],
+        webhook_endpoints=[so.webhook_endpoint("we_1", url="https://a.example", created=JAN)],
+        subscription_schedules=[
+            so.subscription_schedule(
+                "sub_sched_1",
+                customer="cus_1",
+                created=JAN,
+                subscription="sub_1",
+                status="released",
+                released_at=MAY,
+                phases=[
+                    so.schedule_phase(
+                        start, end, currency="usd", items=[so.schedule_item("price_seat")]
+                    )
+                    for start, end in ((JAN, MAY), (MAY, JUL))
+                ],
+            )
+        ],
+        promotion_codes=[so.promotion_code("promo_1", coupon="co_gone", code="A", created=JAN)],
+        payment_methods=[so.payment_method("pm_1", customer="cus_1", created=JAN)],
+        charges=[old, new],
+        refunds=[so.refund("re_1", charge=old, amount=100, created=MAY)],
+        disputes=[so.dispute("dp_1", charge=old, created=MAY, evidence_due_by=JUL)],
+        invoice_payments=[
+            so.invoice_payment("inpay_1", invoice=invoice, created=JUN, payment_intent="pi_1")
+        ],
+        balance_transactions=[
+            so.balance_transaction(
+                name,
+                customer="cus_1",
+                amount=-50,
+                ending_balance=-50,
+                currency="usd",
+                created=created,
+            )
+            for name, created in (("cbtxn_1", MAY), ("cbtxn_future", JUL))
         ],
         credit_notes=[
             so.credit_note(

@@ -2,6 +2,7 @@ select
     -- ids
     customer_id,
     discount_id,
+    default_payment_method_id,
     test_clock,
     -- attributes
     email,

@@ -5,6 +5,7 @@ select
     schedule_id,
     latest_invoice_id,
     account_id,
+    default_payment_method_id,
     -- attributes
     status,
     lower(currency) as currency,
@@ -12,6 +13,9 @@ select
     collection_method,
     cancel_at_period_end,
     pause_behavior,
+    proration_discounts,
+    status_details,
+    pending_update,
     -- timestamps
     billing_cycle_anchor,
     start_date as started_at,
@@ -21,5 +25,7 @@ select
     cancel_at,
     canceled_at,
     ended_at,
-    pause_resumes_at
+    pause_resumes_at,
+    pause_transitioned_at,
+    billing_mode_updated_at
 from {{ source('raw_stripe', 'subscriptions') }}
