@@ -12,6 +12,8 @@ with discounted as (
         components.currency_exponent,
         max(components.interval_months) as interval_months,
         sum(components.discount_gap_step) as discount_gap,
+        sum(components.given_discount) as given_discount,
+        sum(components.given_discount) - sum(components.discount_gap_step) as due_discount,
         jsonb_agg(components.evidence) as evidence
     from {{ ref('int_bridge__components') }} as components
     group by
@@ -55,8 +57,18 @@ select
         case when discounted.phase = 'open' then 'period_open' end,
         case when reasons.broken_rule = 'coupon_without_contract' then 'coupon_without_contract' end
     ], null) as doubts,
-    'Discount of ' || trim_scale(round(reasons.billed_percent * 100, 4))::text || ' % given, '
-    || trim_scale(round(reasons.entitled_percent * 100, 4))::text || ' % due in '
+    case
+        when reasons.billed_percent != reasons.entitled_percent
+            then
+                'Discount of ' || trim_scale(round(reasons.billed_percent * 100, 4))::text || ' % given, '
+                || trim_scale(round(reasons.entitled_percent * 100, 4))::text || ' % due in '
+        else
+            'Discounts of '
+            || {{ money_text('discounted.given_discount', 'discounted.currency_exponent', 'discounted.currency') }}
+            || ' given, '
+            || {{ money_text('discounted.due_discount', 'discounted.currency_exponent', 'discounted.currency') }}
+            || ' due in '
+    end
     || {{ period_text('discounted.period_start', 'discounted.period_end') }} || ' ('
     || replace(coalesce(reasons.broken_rule, 'discount_not_given'), '_', ' ') || '): '
     || {{ money_text('abs(discounted.discount_gap)', 'discounted.currency_exponent', 'discounted.currency') }}
@@ -70,6 +82,8 @@ select
         'threshold_meter', reasons.threshold_meter,
         'threshold_min', reasons.threshold_min,
         'threshold_quantity', reasons.threshold_quantity,
+        'discount_given', {{ to_currency_units('discounted.given_discount', 'discounted.currency_exponent') }},
+        'discount_due', {{ to_currency_units('discounted.due_discount', 'discounted.currency_exponent') }},
         'discount_percent_billed', round(reasons.billed_percent * 100, 6),
         'discount_percent_entitled', round(reasons.entitled_percent * 100, 6),
         'charges', discounted.evidence

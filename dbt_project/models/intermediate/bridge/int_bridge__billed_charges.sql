@@ -1,5 +1,21 @@
 -- What stands on invoices for each charge, and the discount as billed and as entitled that applies to it.
-with joined as (
+with due_amounts as (
+    select
+        item_period_id,
+        sum(entitled_discount) as entitled_discount
+    from {{ ref('int_discounts__line_amounts') }}
+    group by item_period_id
+),
+
+spares as (
+    select
+        item_period_id,
+        sum(spare_amount) as spare_amount
+    from {{ ref('int_discounts__spares') }}
+    group by item_period_id
+),
+
+joined as (
     select
         charges.*,
         periods.subscription_id,
@@ -20,10 +36,10 @@ with joined as (
         coalesce(unfinished.has_draft, false) as has_draft,
         unfinished.draft_invoice_id,
         entitlements.entitled_percent,
-        entitlements.entitled_amount_off,
         entitlements.billed_percent,
-        entitlements.billed_amount_off,
-        entitlements.contract_percent
+        entitlements.contract_percent,
+        due_amounts.entitled_discount,
+        spares.spare_amount
     from {{ ref('int_rating__charges') }} as charges
     inner join {{ ref('int_periods__item_periods') }} as periods on charges.item_period_id = periods.item_period_id
     left join {{ ref('int_billed__lines') }} as lines on charges.line_id = lines.line_id
@@ -41,6 +57,8 @@ with joined as (
         on charges.item_period_id = unfinished.item_period_id
     left join {{ ref('int_discounts__entitlements') }} as entitlements
         on charges.item_period_id = entitlements.item_period_id
+    left join due_amounts on charges.item_period_id = due_amounts.item_period_id
+    left join spares on charges.item_period_id = spares.item_period_id
 )
 
 select
@@ -87,10 +105,12 @@ select
         when line_count is null then entitled_percent
         else billed_percent
     end as discount_percent_billed,
-    case when charge_kind = 'proration' or line_count is null then 0 else coalesce(billed_amount_off, 0) end
-        as discount_amount_billed,
     case when charge_kind = 'proration' then line_discount / nullif(line_gross, 0) else entitled_percent end
         as discount_percent_entitled,
-    case when charge_kind = 'proration' or line_count is null then 0 else coalesce(entitled_amount_off, 0) end
-        as discount_amount_entitled
+    case
+        when charge_kind = 'proration' or entitled_discount is null then coalesce(line_discount, 0)
+        when line_count is null then 0
+        else entitled_discount
+    end as entitled_discount,
+    case when charge_kind = 'proration' or line_count is null then 0 else coalesce(spare_amount, 0) end as spare_amount
 from joined

@@ -1,75 +1,99 @@
--- Discounts on each charge: those that Stripe took off its lines; for a fee without any line, those that were active
--- when it should have been billed (the subscription's own, else the customer's).
+-- Discounts on each item's period: those that Stripe took off its lines, in their order; for a fee or usage without
+-- any line, those that were active when it should have been billed.
 with on_lines as (
     select
-        periods.item_period_id,
+        lines.item_period_id,
+        lines.subscription_id,
+        periods.currency,
         line_discounts.discount_id,
         sum(line_discounts.amount)::numeric as discount_amount,
+        min(line_discounts.discount_position) as discount_position,
         min(lines.invoice_created_at) as invoiced_at
-    from {{ ref('int_periods__item_periods') }} as periods
-    inner join {{ ref('int_billed__lines') }} as lines
-        on periods.item_period_id = lines.item_period_id and not lines.is_proration
+    from {{ ref('int_billed__lines') }} as lines
+    inner join {{ ref('int_periods__item_periods') }} as periods on lines.item_period_id = periods.item_period_id
     inner join
         {{ ref('stg_stripe__invoice_line_discounts') }} as line_discounts
         on lines.line_id = line_discounts.line_id
-    where line_discounts.amount != 0
-    group by periods.item_period_id, line_discounts.discount_id
+    where line_discounts.amount != 0 and not lines.is_proration
+    group by lines.item_period_id, lines.subscription_id, periods.currency, line_discounts.discount_id
 ),
 
-active as (
-    select
-        periods.item_period_id,
-        discounts.discount_id,
-        case when periods.usage_type = 'metered' then periods.period_end else periods.period_start end as invoiced_at
-    from {{ ref('int_periods__item_periods') }} as periods
-    left join {{ ref('int_billed__periods') }} as billed on periods.item_period_id = billed.item_period_id
-    inner join {{ ref('stg_stripe__discounts') }} as discounts
-        on
-            periods.customer_id = discounts.customer_id
-            and discounts.invoice_id is null
-            and discounts.invoice_item_id is null
-            and coalesce(discounts.subscription_item_id, periods.subscription_item_id) = periods.subscription_item_id
-            and coalesce(discounts.subscription_id, periods.subscription_id) = periods.subscription_id
-            and periods.period_end >= discounts.start_at
-    where billed.item_period_id is null
-)
-
-select
-    applied.item_period_id,
-    applied.discount_id,
-    applied.discount_amount,
-    applied.invoiced_at,
-    applied.is_on_line,
-    discounts.coupon_id,
-    discounts.start_at,
-    discounts.end_at,
-    coupons.percent_off,
-    coupons.amount_off,
-    coupons.duration,
-    coupons.redeem_by,
-    coupons.discount_reason
-from (
+applied as (
     select
         item_period_id,
+        subscription_id,
+        currency,
         discount_id,
         discount_amount,
+        discount_position,
         invoiced_at,
         true as is_on_line
     from on_lines
     union all
     select
         item_period_id,
+        subscription_id,
+        currency,
         discount_id,
         null as discount_amount,
+        discount_position,
         invoiced_at,
         false as is_on_line
-    from active
-) as applied
-left join {{ ref('stg_stripe__discounts') }} as discounts on applied.discount_id = discounts.discount_id
-left join {{ ref('stg_stripe__coupons') }} as coupons on discounts.coupon_id = coupons.coupon_id
-where
-    applied.is_on_line
-    or (
-        discounts.start_at <= applied.invoiced_at
-        and (discounts.end_at is null or applied.invoiced_at < discounts.end_at)
-    )
+    from {{ ref('int_discounts__active') }}
+),
+
+known as (
+    select
+        applied.*,
+        discounts.coupon_id,
+        discounts.start_at,
+        discounts.end_at,
+        coupons.percent_off,
+        -- A fixed amount has one value per currency; null where Stripe does not show it.
+        case
+            when coupons.currency = applied.currency then coupons.amount_off
+            else (coupons.currency_options -> applied.currency ->> 'amount_off')::numeric
+        end as amount_off,
+        coalesce(coupons.amount_off is not null, false) as is_fixed_amount,
+        coupons.duration,
+        coupons.redeem_by,
+        coupons.discount_reason,
+        coalesce(coupons.discount_reason, discounts.coupon_id, applied.discount_id) as discount_kind
+    from applied
+    left join {{ ref('stg_stripe__discounts') }} as discounts on applied.discount_id = discounts.discount_id
+    left join {{ ref('stg_stripe__coupons') }} as coupons on discounts.coupon_id = coupons.coupon_id
+),
+
+counted as (
+    select
+        known.item_period_id,
+        known.discount_id,
+        count(distinct invoices.invoiced_at) as invoices_before
+    from known
+    inner join {{ ref('int_discounts__invoices') }} as invoices
+        on
+            known.subscription_id = invoices.subscription_id
+            and known.discount_kind = invoices.discount_kind
+            and known.invoiced_at > invoices.invoiced_at
+    group by known.item_period_id, known.discount_id
+)
+
+select
+    known.item_period_id,
+    known.discount_id,
+    known.discount_amount,
+    known.discount_position,
+    known.invoiced_at,
+    known.is_on_line,
+    known.coupon_id,
+    known.start_at,
+    known.end_at,
+    known.percent_off,
+    known.amount_off,
+    known.is_fixed_amount,
+    known.duration,
+    known.redeem_by,
+    known.discount_reason,
+    coalesce(counted.invoices_before, 0) + 1 as discounted_invoice_number
+from known
+left join counted on known.item_period_id = counted.item_period_id and known.discount_id = counted.discount_id

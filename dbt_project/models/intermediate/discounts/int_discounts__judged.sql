@@ -22,49 +22,47 @@ contracts_loaded as (
     select count(*) > 0 as has_contracts from {{ ref('stg_business__contracts') }}
 ),
 
-ranked as (
+placed as (
     select
         applied.*,
         prices.customer_id,
-        prices.subscription_id,
         prices.period_start,
-        prices.price_interval,
-        dense_rank() over (
-            partition by prices.subscription_id order by applied.invoiced_at
-        ) as discounted_invoice_number
+        prices.interval_months
     from {{ ref('int_discounts__applied') }} as applied
     inner join {{ ref('int_terms__item_period_prices') }} as prices on applied.item_period_id = prices.item_period_id
 )
 
 select
-    ranked.item_period_id,
-    ranked.discount_id,
-    ranked.coupon_id,
-    ranked.discount_amount,
-    ranked.is_on_line,
-    ranked.percent_off,
-    ranked.amount_off,
-    ranked.invoiced_at,
-    ranked.start_at,
-    ranked.end_at,
-    ranked.redeem_by,
-    ranked.discounted_invoice_number,
+    placed.item_period_id,
+    placed.discount_id,
+    placed.coupon_id,
+    placed.discount_amount,
+    placed.is_on_line,
+    placed.percent_off,
+    placed.amount_off,
+    placed.is_fixed_amount,
+    placed.discount_position,
+    placed.invoiced_at,
+    placed.start_at,
+    placed.end_at,
+    placed.redeem_by,
+    placed.discounted_invoice_number,
     case
-        when ranked.is_on_line and ranked.invoiced_at >= ranked.end_at then 'discount_past_end'
-        when ranked.start_at > ranked.redeem_by then 'redeemed_after_expiry'
-        when ranked.discount_reason = 'referral' and ranked.discounted_invoice_number > 1 then 'referral_repeated'
-        when ranked.discount_reason = 'annual_commitment' and ranked.price_interval != 'year'
+        when placed.is_on_line and placed.invoiced_at >= placed.end_at then 'discount_past_end'
+        when placed.start_at > placed.redeem_by then 'redeemed_after_expiry'
+        when placed.discount_reason = 'referral' and placed.discounted_invoice_number > 1 then 'referral_repeated'
+        when placed.discount_reason = 'annual_commitment' and coalesce(placed.interval_months, 0) < 12
             then 'annual_commitment_not_met'
-        when ranked.duration = 'forever' and ended_contracts.ended_at <= ranked.period_start then 'discount_past_end'
+        when placed.duration = 'forever' and ended_contracts.ended_at <= placed.period_start then 'discount_past_end'
         when
-            ranked.duration = 'forever'
+            placed.duration = 'forever'
             and contracts_loaded.has_contracts
             and contract_percents.customer_id is null
             then 'coupon_without_contract'
     end as broken_rule
-from ranked
+from placed
 cross join contracts_loaded
 left join ended_contracts
-    on ranked.customer_id = ended_contracts.customer_id and ranked.percent_off = ended_contracts.discount_percent
+    on placed.customer_id = ended_contracts.customer_id and placed.percent_off = ended_contracts.discount_percent
 left join contract_percents
-    on ranked.customer_id = contract_percents.customer_id and ranked.percent_off = contract_percents.discount_percent
+    on placed.customer_id = contract_percents.customer_id and placed.percent_off = contract_percents.discount_percent
