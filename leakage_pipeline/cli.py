@@ -97,11 +97,13 @@ def report(week: str | None, out: Path | None) -> None:
 @leakage.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=_DEFAULT_PORT, show_default=True)
-def dev(host: str, port: int) -> None:
-    """Open the Dagster UI: webserver, daemon, and Postgres when none is configured."""
+@click.option("--review-port", default=_DEFAULT_PORT + 1, show_default=True)
+def dev(host: str, port: int, review_port: int) -> None:
+    """Open the Dagster UI and the review page; starts Postgres when none is configured."""
     from leakage_pipeline.commands.dev import dev as run
 
-    run(_settings(), host, port)
+    if code := run(_settings(), host, port, review_port):
+        raise SystemExit(code)
 
 
 @leakage.command()

@@ -1,6 +1,8 @@
-"""`leakage dev`: the Dagster UI with webserver and daemon, on the configured warehouse."""
+"""`leakage dev`: the Dagster UI with webserver and daemon, and the review page beside it."""
 
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,13 +13,20 @@ from leakage_pipeline.warehouse.server import ensure_running
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def dev(settings: Settings, host: str, port: int) -> None:
-    """Start the warehouse when needed, then become `dg dev`; returns only by an error.
+_STOP_SECONDS = 30
+
+
+def dev(settings: Settings, host: str, port: int, review_port: int) -> int:
+    """Start the warehouse when needed, then `dg dev` and the review page, until one of them ends.
 
     Args:
         settings: The configuration; its environment, `.env` included, is handed on.
-        host: Address that the webserver listens on.
-        port: Its port.
+        host: Address that both listen on.
+        port: The port of the Dagster UI.
+        review_port: The port of the review page.
+
+    Returns:
+        The exit code of `dg dev`; 0 when it was interrupted.
 
     Raises:
         ConfigurationError, PermanentFailure, TransientFailure: The warehouse cannot be had.
@@ -32,7 +41,21 @@ def dev(settings: Settings, host: str, port: int) -> None:
         "DAGSTER_HOME": str(prepare_instance(settings.home)),
         "PATH": f"{programs}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
-    os.chdir(_ROOT)
-    command = [str(programs / "dg"), "dev", "--host", host, "--port", str(port)]
+    review = [sys.executable, "-m", "leakage_pipeline.cli", "review", "serve"]
     sys.stdout.flush()
-    os.execve(command[0], command, environment)  # noqa: S606 - a shell is not wanted
+    page = subprocess.Popen([*review, "--host", host, "--port", str(review_port)], env=environment)
+    dagster = subprocess.Popen(
+        [str(programs / "dg"), "dev", "--host", host, "--port", str(port)],
+        cwd=_ROOT,
+        env=environment,
+    )
+    # What stops us (a service manager) stops both; Ctrl-C reaches them by itself.
+    signal.signal(signal.SIGTERM, lambda *_: dagster.terminate())
+    try:
+        return dagster.wait()
+    except KeyboardInterrupt:
+        dagster.wait(_STOP_SECONDS)
+        return 0
+    finally:
+        page.terminate()
+        page.wait(_STOP_SECONDS)

@@ -17,6 +17,7 @@ from leakage_pipeline.publishing.csv_export import to_csv
 from leakage_pipeline.publishing.stripe_links import is_test_mode, links_of
 from leakage_pipeline.review import decisions, queue
 from leakage_pipeline.review.decisions import Decision
+from leakage_pipeline.review.queue import CSV_COLUMNS
 from leakage_pipeline.settings import Settings
 from leakage_pipeline.warehouse import ops
 from leakage_pipeline.warehouse.connection import connect
@@ -24,12 +25,6 @@ from leakage_pipeline.warehouse.server import ensure_running
 
 Step = Callable[[Connection, str], Decision]
 SHOWN_ID = 8
-_CSV_COLUMNS = (
-    *("detection_id", "priority_score", "severity", "status", "assignee", "customer_id"),
-    *("customer_name", "subscription_id", "leakage_type", "direction", "amount_basis", "phase"),
-    *("period_start", "period_end", "currency", "leakage_amount", "confidence", "category"),
-    *("next_action", "incident_id", "description", "note"),
-)
 
 
 @contextmanager
@@ -63,7 +58,7 @@ def print_queue(
     with opened(settings) as connection:
         rows = queue.read_queue(connection, filters, limit)
     if as_csv:
-        sys.stdout.write(to_csv(_CSV_COLUMNS, rows))
+        sys.stdout.write(to_csv(CSV_COLUMNS, rows))
         return
     if not rows:
         console.print("Nothing to review.")

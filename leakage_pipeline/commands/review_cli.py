@@ -31,7 +31,7 @@ _IDS = click.argument("ids", nargs=-1, required=True, metavar="ID...")
 
 @click.group()
 def review() -> None:
-    """Work through the findings: list, show, assign, approve, dismiss, note, undo."""
+    """Work through the findings, here or in the browser (serve)."""
 
 
 def _filters(command: _Command) -> _Command:
@@ -134,6 +134,51 @@ def undo(ids: tuple[str, ...], by: str) -> None:
     from leakage_pipeline.commands import review as run
 
     run.decide(load_settings(), ids, run.undo(by, _now()), _console())
+
+
+@review.command()
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=3001, show_default=True)
+def serve(host: str, port: int) -> None:
+    """Open the review page for the browser."""
+    from leakage_pipeline.commands.review_page import serve as run
+
+    run(load_settings(), host, port, _console())
+
+
+@review.group()
+def people() -> None:
+    """Who may sign in to the review page: add, list, disable."""
+
+
+@people.command()
+@click.argument("name")
+@click.option("--role", type=click.Choice(("viewer", "reviewer", "approver")), required=True)
+@click.password_option(help="Asked for when not given; at least 12 characters.")
+@_BY
+def add(name: str, role: str, password: str, by: str) -> None:
+    """Let somebody sign in, or change their role and password."""
+    from leakage_pipeline.commands.review_page import add_person
+
+    add_person(load_settings(), name, role, password, by=by, at=_now())
+
+
+@people.command(name="list")
+def list_people() -> None:
+    """Show who may sign in, and as what."""
+    from leakage_pipeline.commands.review_page import print_people
+
+    print_people(load_settings(), _console())
+
+
+@people.command()
+@click.argument("name")
+@_BY
+def disable(name: str, by: str) -> None:
+    """Let somebody sign in no more."""
+    from leakage_pipeline.commands.review_page import disable_person
+
+    disable_person(load_settings(), name, by=by, at=_now())
 
 
 def _now() -> datetime:

@@ -5,7 +5,7 @@ Set-based SQL with parameters; no wording here.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -27,6 +27,9 @@ STEPS: tuple[tuple[str, str], ...] = (
     ("unexplained_amount", "Unexplained"),
 )
 """Columns of the bridge in its order, and their short names."""
+
+EVER = (datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC))
+"""A window that holds every period."""
 
 
 @dataclass(frozen=True)

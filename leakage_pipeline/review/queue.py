@@ -12,6 +12,13 @@ from leakage_pipeline.failures import PermanentFailure
 
 Row = Mapping[str, Any]
 SHORTEST_ID = 4
+CSV_COLUMNS = (
+    *("detection_id", "priority_score", "severity", "status", "assignee", "customer_id"),
+    *("customer_name", "subscription_id", "leakage_type", "direction", "amount_basis", "phase"),
+    *("period_start", "period_end", "currency", "leakage_amount", "confidence", "category"),
+    *("next_action", "incident_id", "description", "note"),
+)
+"""What an export of the queue holds."""
 
 _QUEUE = """
     select
@@ -105,6 +112,31 @@ def history(conn: Connection, detection_id: str) -> Sequence[Row]:
         " where subject = %(id)s order by entry_id"
     )
     return _rows(conn, query, {"id": detection_id})
+
+
+def present_types(conn: Connection) -> list[str]:
+    """The finding types that the newest audit found, by name."""
+    query = sql.SQL("select distinct leakage_type from marts.fct_leakage_detections order by 1")
+    return [row["leakage_type"] for row in _rows(conn, query, {})]
+
+
+def totals_by_type(conn: Connection) -> list[Row]:
+    """Findings and amounts by direction, basis, type and currency; nothing added across them.
+
+    Dismissed findings are left out, as in every total.
+    """
+    query = sql.SQL(
+        "select d.direction, d.amount_basis, d.leakage_type, upper(d.currency) as currency,"
+        " count(*) as findings, count(distinct d.customer_id) as customers,"
+        " sum(d.leakage_amount) as amount"
+        " from marts.fct_leakage_detections as d"
+        " left join ops.detection_state as s on d.detection_id = s.detection_id"
+        " where s.status is distinct from 'dismissed'"
+        " group by 1, 2, 3, 4"
+        " order by array_position(array['leak', 'overbilling', 'risk', 'opportunity'], direction),"
+        " amount_basis desc, amount desc nulls last, leakage_type"
+    )
+    return _rows(conn, query, {})
 
 
 def _rows(conn: Connection, query: sql.Composable, values: Mapping[str, Any]) -> list[Row]:

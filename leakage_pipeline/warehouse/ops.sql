@@ -90,6 +90,15 @@ create or replace trigger audit_log_append_only
 before update or delete or truncate on ops.audit_log
 for each statement execute function ops.refuse_change();
 
+create table if not exists ops.reviewers (
+    name text primary key,
+    role text not null check (role in ('viewer', 'reviewer', 'approver')),
+    password_hash text not null,
+    is_active boolean not null,
+    updated_at timestamptz not null
+);
+comment on table ops.reviewers is 'Who may sign in to the review page, and as what';
+
 create table if not exists ops.stripe_events (
     event_id text primary key,
     type text not null,

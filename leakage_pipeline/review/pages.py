@@ -1,0 +1,163 @@
+"""What the review page shows: rows from the warehouse, worded and formatted for the templates."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from markupsafe import Markup
+from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
+
+from leakage_pipeline.classification.finding_types import DIRECTIONS, finding_type
+from leakage_pipeline.classification.wording import money, period, readable
+from leakage_pipeline.failures import PermanentFailure
+from leakage_pipeline.publishing import charts, report_queries
+from leakage_pipeline.publishing.arithmetic import charge_lines, facts
+from leakage_pipeline.publishing.report_queries import STEPS
+from leakage_pipeline.publishing.stripe_links import links_of
+from leakage_pipeline.review import decisions, queue
+from leakage_pipeline.review.queue import Filters, Row
+
+PAGE_SIZE = 100
+SEVERITIES = ("critical", "high", "medium", "low")
+STATUSES = (
+    *("new", "investigating", "approved", "actioned", "recovered"),
+    *("dismissed", "written_off", "auto_resolved"),
+)
+_STEP_WORDS = {
+    "review_assigned": "assigned it",
+    "review_approved": "approved it",
+    "review_dismissed": "dismissed it",
+    "review_noted": "wrote a note",
+    "review_undone": "took the last step back",
+    "finding_reopened": "opened it again",
+    "finding_auto_resolved": "no longer found it",
+}
+
+
+def filters_of(query: Mapping[str, str]) -> Filters:
+    """The filters that an address names; empty ones and unknown words show all."""
+
+    def wanted(name: str) -> str | None:
+        return query.get(name) or None
+
+    word = query.get("status", "open")
+    return Filters(
+        status=None if word == "all" else (word,) if word in STATUSES else Filters.status,
+        leakage_type=wanted("leakage_type"),
+        direction=wanted("direction"),
+        severity=wanted("severity"),
+        customer_id=wanted("customer_id"),
+        incident_id=wanted("incident_id"),
+    )
+
+
+def filtered(connection: Connection, query: Mapping[str, str], limit: int | None) -> list[Row]:
+    """The findings that pass the filters of an address."""
+    return queue.read_queue(connection, filters_of(query), limit)
+
+
+def queue_page(connection: Connection, query: Mapping[str, str]) -> dict[str, Any]:
+    """The queue and the choices to narrow it."""
+    rows = filtered(connection, query, PAGE_SIZE + 1)
+    return {
+        "rows": [_queue_row(row) for row in rows[:PAGE_SIZE]],
+        "more": len(rows) > PAGE_SIZE,
+        "query": dict(query),
+        "types": _choices(queue.present_types(connection)),
+        "directions": _choices(DIRECTIONS),
+        "severities": _choices(SEVERITIES),
+        "statuses": [("open", "open"), ("all", "all"), *_choices(STATUSES)[1:]],
+    }
+
+
+def _choices(values: Sequence[str]) -> list[tuple[str, str]]:
+    return [("", "all"), *((value, value.replace("_", " ")) for value in values)]
+
+
+def _queue_row(row: Row) -> dict[str, Any]:
+    return {
+        **row,
+        "title": finding_type(row["leakage_type"], row["direction"]).title,
+        "amount": money(row["leakage_amount"], row["currency"]),
+        "period": period(row["period_start"], row["period_end"]),
+        "confidence": f"{row['confidence']:.2f}",
+        "priority": f"{row['priority_score'] or 0:,.0f}",
+    }
+
+
+def finding_page(connection: Connection, wanted: str, *, test_mode: bool) -> dict[str, Any]:
+    """One finding: arithmetic, links, advice, context, and what was decided so far."""
+    row = queue.find(connection, wanted)
+    entries = queue.history(connection, row["detection_id"])
+    ids = [row["customer_id"], row["subscription_id"]]
+    return {
+        "finding": _queue_row(row),
+        "charges": charge_lines(row["evidence"], row["meter"], row["currency"]),
+        "facts": facts(row["evidence"], row["currency"]),
+        "links": links_of(ids, row["evidence"], test_mode=test_mode),
+        "history": [
+            {
+                "at": f"{entry['at']:%Y-%m-%d %H:%M}",
+                "actor": entry["actor"],
+                "what": _STEP_WORDS.get(entry["action"], readable(entry["action"])),
+                "before": (entry["before"] or {}).get("status"),
+                "after": (entry["after"] or {}).get("status"),
+                "note": (entry["after"] or {}).get("note"),
+            }
+            for entry in entries
+        ],
+    }
+
+
+def totals_page(connection: Connection) -> dict[str, Any]:
+    """Expected against billed per currency, over the closed periods of the newest audit."""
+    drawn = []
+    for total in report_queries.bridge(connection, *report_queries.EVER):
+        steps = [charts.Step(name, total.steps[column]) for column, name in STEPS]
+        figure = charts.waterfall(
+            f"bridge-{total.currency}", total.currency, total.expected, total.billed, steps
+        )
+        drawn.append(
+            {
+                "currency": total.currency.upper(),
+                # Our own drawing: its text comes from formatted amounts and fixed labels only.
+                "svg": Markup(figure.svg),  # noqa: S704
+                "is_cut": figure.is_cut,
+                "expected": money(total.expected, total.currency),
+                "billed": money(total.billed, total.currency),
+                "difference": money(total.difference, total.currency),
+            }
+        )
+    by_type = [
+        {
+            **row,
+            "title": finding_type(row["leakage_type"], row["direction"]).title,
+            "amount": money(row["amount"], row["currency"]),
+        }
+        for row in queue.totals_by_type(connection)
+    ]
+    return {"bridges": drawn, "by_type": by_type}
+
+
+def decide(
+    connection: Connection, detection_id: str, step: str, text: str, by: str, at: datetime
+) -> None:
+    """Take the step that the page's form names.
+
+    Raises:
+        PermanentFailure: No such step or finding, or it does not fit the finding's state.
+    """
+    found = queue.find(connection, detection_id)["detection_id"]
+    if step == "approve":
+        decisions.approve(connection, found, text or None, by=by, at=at)
+    elif step == "dismiss":
+        decisions.dismiss(connection, found, text, by=by, at=at)
+    elif step == "assign":
+        decisions.assign(connection, found, text or by, by=by, at=at)
+    elif step == "note":
+        decisions.note(connection, found, text, by=by, at=at)
+    elif step == "undo":
+        decisions.undo(connection, found, by=by, at=at)
+    else:
+        message = f"{step} is nothing that can be done with a finding"
+        raise PermanentFailure(message)

@@ -1,0 +1,233 @@
+"""The review page over HTTP: signing in, roles, forms of other pages, text from outside."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import psycopg2.extensions
+import pytest
+from starlette.testclient import TestClient
+
+from leakage_pipeline.failures import PermanentFailure
+from leakage_pipeline.review import people
+from leakage_pipeline.review.web import Site, create_app
+from leakage_pipeline.warehouse.connection import connect
+from tests.unit.publishing import company, sample
+from tests.unit.publishing.sample import Row, insert
+
+Connection = psycopg2.extensions.connection
+NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
+PASSWORD = "correct horse battery"  # noqa: S105 - a test's
+ATTACK = "<script>alert(1)</script>"
+WANTED = "price-0-0"
+
+
+class Browser:
+    """A signed-in (or not) browser, with the token of the page it saw last."""
+
+    def __init__(self, client: TestClient) -> None:
+        self.client = client
+
+    def see(self, path: str) -> str:
+        response = self.client.get(path)
+        assert response.status_code == 200, response.text
+        return response.text
+
+    def send(self, path: str, token: str | None = None, **form: str) -> tuple[int, str]:
+        page = self.client.get("/sign-in").text if token is None else ""
+        found = token if token is not None else page.split('name="token" value="')[1].split('"')[0]
+        response = self.client.post(path, data={"token": found, **form}, follow_redirects=True)
+        return response.status_code, response.text
+
+    def sign_in(self, name: str, password: str = PASSWORD) -> tuple[int, str]:
+        return self.send("/sign-in", name=name, password=password)
+
+
+@pytest.fixture
+def clock() -> list[datetime]:
+    return [NOW]
+
+
+@pytest.fixture
+def browser(
+    warehouse: Connection, database_url: str, clock: list[datetime]
+) -> Callable[..., Browser]:
+    sample.create_marts(warehouse)
+    company.fill(warehouse)
+    insert(
+        warehouse,
+        "marts.fct_leakage_detections",
+        [Row("attack01", description=ATTACK, evidence={"plan": ATTACK})],
+    )
+    people.save(warehouse, "viewer-kim", "viewer", PASSWORD, by="test", at=NOW)
+    with warehouse, warehouse.cursor() as cursor:  # hashing a password is slow on purpose
+        cursor.execute(
+            "insert into ops.reviewers"
+            " select r.role || '-kim', r.role, password_hash, true, updated_at"
+            " from ops.reviewers as kim cross join (values ('reviewer'), ('approver')) as r (role)"
+        )
+    site = Site(
+        open=lambda: connect(database_url),
+        company="Acme <Cloud>",
+        test_mode=True,
+        secret="a secret of this test",  # noqa: S106
+        clock=lambda: clock[0],
+    )
+    app = create_app(site)
+
+    def open_browser(role: str | None = None) -> Browser:
+        opened = Browser(TestClient(app))
+        if role:
+            assert opened.sign_in(f"{role}-kim")[0] == 200
+        return opened
+
+    return open_browser
+
+
+def status(conn: Connection, detection_id: str = WANTED) -> str | None:
+    with conn, conn.cursor() as cursor:
+        cursor.execute(
+            "select status from ops.detection_state where detection_id = %s", (detection_id,)
+        )
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/totals", f"/findings/{WANTED}", "/findings.csv", "/nothing-here"]
+)
+def test_having_the_address_shows_nothing(browser: Callable[..., Browser], path: str) -> None:
+    page = browser().client.get(path)
+    assert "Pro" not in page.text.replace("Problem", "")
+    assert page.url.path == "/sign-in" or page.status_code == 404
+
+
+def test_the_queue_leads_to_a_finding_and_its_arithmetic(browser: Callable[..., Browser]) -> None:
+    reader = browser("viewer")
+    assert f"/findings/{WANTED}" in reader.see("/")
+    page = reader.see(f"/findings/{WANTED}")
+    assert "Arithmetic" in page
+    assert "https://dashboard.stripe.com/test/customers/cus_Sample0000" in page
+    assert "From expected to billed, USD" in reader.see("/totals")
+
+
+@pytest.mark.parametrize("step", ["approve", "dismiss", "assign", "note", "undo"])
+def test_a_viewer_changes_nothing(
+    browser: Callable[..., Browser], warehouse: Connection, step: str
+) -> None:
+    reader = browser("viewer")
+    assert "Decide" not in reader.see(f"/findings/{WANTED}")
+    code, page = reader.send(f"/findings/{WANTED}/{step}", text="because")
+    assert code == 403
+    assert f"as viewer you cannot {step} a finding" in page
+    assert status(warehouse) in {None, "new"}
+
+
+def test_a_reviewer_dismisses_and_takes_back_but_cannot_approve(
+    browser: Callable[..., Browser], warehouse: Connection
+) -> None:
+    reviewer = browser("reviewer")
+    assert reviewer.send(f"/findings/{WANTED}/approve")[0] == 403
+    code, page = reviewer.send(f"/findings/{WANTED}/dismiss", text="partner price")
+    assert code == 200
+    assert "partner price" in page
+    assert status(warehouse) == "dismissed"
+    reviewer.send(f"/findings/{WANTED}/undo")
+    assert status(warehouse) == "new"
+
+
+def test_an_approval_stands_in_the_audit_log_under_the_person(
+    browser: Callable[..., Browser], warehouse: Connection
+) -> None:
+    browser("approver").send(f"/findings/{WANTED}/approve", text="agreed")
+    assert status(warehouse) == "approved"
+    with warehouse, warehouse.cursor() as cursor:
+        cursor.execute(
+            "select actor, action, before ->> 'status', after ->> 'status', at"
+            " from ops.audit_log where subject = %s",
+            (WANTED,),
+        )
+        assert cursor.fetchall() == [("approver-kim", "review_approved", "new", "approved", NOW)]
+
+
+def test_a_form_of_another_page_is_refused(
+    browser: Callable[..., Browser], warehouse: Connection
+) -> None:
+    approver = browser("approver")
+    for token in ("", "guessed", "\N{SNOWMAN}"):
+        assert approver.send(f"/findings/{WANTED}/approve", token=token)[0] == 403
+    assert status(warehouse) in {None, "new"}
+
+
+def test_who_is_disabled_is_out_at_once(
+    browser: Callable[..., Browser], warehouse: Connection
+) -> None:
+    approver = browser("approver")
+    people.disable(warehouse, "approver-kim", by="test", at=NOW)
+    assert approver.client.get("/").url.path == "/sign-in"
+    assert approver.sign_in("approver-kim")[0] == 401
+
+
+def test_wrong_passwords_have_to_wait(
+    browser: Callable[..., Browser], clock: list[datetime]
+) -> None:
+    guesser = browser()
+    for _ in range(5):
+        assert guesser.sign_in("viewer-kim", "wrong")[0] == 401
+    assert guesser.sign_in("viewer-kim")[0] == 429
+    assert guesser.sign_in("nobody", "wrong")[0] == 401
+    clock[0] = NOW + timedelta(minutes=16)
+    assert guesser.sign_in("viewer-kim")[0] == 200
+
+
+def test_text_from_outside_is_shown_and_never_run(browser: Callable[..., Browser]) -> None:
+    page = browser("viewer").see("/findings/attack01")
+    assert ATTACK not in page
+    assert "&lt;script&gt;" in page
+    policy = browser().client.get("/sign-in").headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "script" not in policy
+
+
+def test_the_export_holds_the_filtered_findings(browser: Callable[..., Browser]) -> None:
+    reader = browser("viewer")
+    text = reader.client.get("/findings.csv?direction=overbilling").text
+    lines = text.strip().splitlines()
+    assert len(lines) == 1 + sum(f.direction == "overbilling" for f in company.findings())
+    assert all("overbilling" in line for line in lines[1:])
+
+
+@pytest.mark.parametrize("query", ["?status=%27%3B--", "?leakage_type=x&direction=y", "?limit=-1"])
+def test_any_words_in_the_address_do(browser: Callable[..., Browser], query: str) -> None:
+    browser("viewer").see(f"/{query}")
+
+
+def test_before_the_first_audit_the_page_says_so(
+    browser: Callable[..., Browser], warehouse: Connection
+) -> None:
+    reader = browser("viewer")
+    with warehouse, warehouse.cursor() as cursor:
+        cursor.execute("drop schema marts cascade")
+    page = reader.client.get("/")
+    assert page.status_code == 404
+    assert "no audit has run yet" in page.text
+
+
+def test_a_person_needs_a_role_and_a_long_password(warehouse: Connection) -> None:
+    sample.create_marts(warehouse)
+    with pytest.raises(PermanentFailure, match="one of the roles"):
+        people.save(warehouse, "kim", "admin", PASSWORD, by="test", at=NOW)
+    with pytest.raises(PermanentFailure, match="at least 12"):
+        people.save(warehouse, "kim", "viewer", "short", by="test", at=NOW)
+
+
+def test_passwords_are_kept_as_salted_hashes(warehouse: Connection) -> None:
+    sample.create_marts(warehouse)
+    for name in ("kim", "lee"):
+        people.save(warehouse, name, "viewer", PASSWORD, by="test", at=NOW)
+    with warehouse, warehouse.cursor() as cursor:
+        cursor.execute("select password_hash from ops.reviewers")
+        hashes = {row[0] for row in cursor.fetchall()}
+        cursor.execute("select string_agg(after::text, '') from ops.audit_log")
+        (logged,) = cursor.fetchone() or ("",)
+    assert len(hashes) == 2
+    assert not any(PASSWORD in text for text in (*hashes, logged))
