@@ -41,6 +41,7 @@ _METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 # Below this share of the whole, steps drawn from zero are too thin to see: the axis is cut.
 _CUT_BELOW = Decimal("0.35")
 _WIDTH = 9.0
+_MAIL_DPI = 120
 # With fewer bars they are narrower, or two bars would fill the page.
 _BARS_AT_FULL_WIDTH = 6
 
@@ -69,6 +70,8 @@ class Waterfall:
     """A drawn bridge."""
 
     svg: str
+    png: bytes
+    """The same for mail readers, which leave out SVG."""
     is_cut: bool
     """Whether the bars start above zero, which the caption has to say."""
 
@@ -111,8 +114,8 @@ def waterfall(
         if base is not None:
             for position in (0, len(shown) + 1):
                 _break_mark(axes, position, floor, span, width)
-        svg = _svg(figure, chart_id)
-    return Waterfall(svg, is_cut=base is not None)
+        svg, png = _svg(figure, chart_id), _png(figure)
+    return Waterfall(svg, png, is_cut=base is not None)
 
 
 def trend(chart_id: str, currency: str, weeks: Sequence[WeekPoint], height: float = 2.5) -> str:
@@ -262,6 +265,12 @@ def _compact(value: float, currency: str) -> str:
     symbol = re.sub(r"[\d.,\s]", "", money(Decimal(0), currency))
     gap = "\N{NO-BREAK SPACE}" if symbol.isalpha() else ""
     return f"{MINUS if value < 0 else ''}{symbol}{gap}{number}{unit}"
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_MAIL_DPI, metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def _svg(figure: Figure, chart_id: str) -> str:

@@ -27,6 +27,7 @@ from leakage_pipeline.publishing import (
 from leakage_pipeline.publishing.csv_export import write_findings_csv
 from leakage_pipeline.publishing.files import reports_folder, write_text
 from leakage_pipeline.publishing.leaks import group_leaks
+from leakage_pipeline.publishing.mail import Mail
 from leakage_pipeline.publishing.report_notes import data_notes
 from leakage_pipeline.publishing.report_queries import BridgeTotal
 from leakage_pipeline.publishing.review_state import dismissed_ids
@@ -35,6 +36,7 @@ from leakage_pipeline.publishing.week import ReportWeek, report_week
 from leakage_pipeline.settings import Settings
 
 TEMPLATE = "weekly_recovery.html.j2"
+MAIL_TEMPLATE = "weekly_mail.html.j2"
 _CAUSES = 12
 
 
@@ -46,6 +48,8 @@ class ReportFiles:
     csv: Path
     week: str
     summary: dict[str, Any]
+    mail: Mail
+    """What a mail about it says; the files are its attachments."""
 
 
 def build_report(
@@ -85,10 +89,16 @@ def build_report(
     html = write_text(folder / f"{stem}.html", _render(context))
     csv = folder / f"{stem}.csv"
     summary["rows_in_csv"] = write_findings_csv(conn, csv)
-    return ReportFiles(html=html, csv=csv, week=chosen.label, summary=summary)
+    mail = Mail(
+        subject=f"{settings.company}: recovery report {chosen.label}",
+        html=_render(context, MAIL_TEMPLATE),
+        text="\n\n".join(context["sentences"]),
+        images={f"bridge-{part['currency'].lower()}": part["png"] for part in context["bridges"]},
+    )
+    return ReportFiles(html=html, csv=csv, week=chosen.label, summary=summary, mail=mail)
 
 
-def _render(context: Mapping[str, Any]) -> str:
+def _render(context: Mapping[str, Any], template: str = TEMPLATE) -> str:
     environment = Environment(
         loader=PackageLoader("leakage_pipeline.publishing"),
         autoescape=True,
@@ -97,7 +107,7 @@ def _render(context: Mapping[str, Any]) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    return environment.get_template(TEMPLATE).render(context)
+    return environment.get_template(template).render(context)
 
 
 def _context(

@@ -41,6 +41,7 @@ def bridge_part(total: BridgeTotal, *, is_main: bool) -> dict[str, Any]:
         "currency": total.currency.upper(),
         # Our own drawing: text in it comes from formatted amounts and fixed labels only.
         "svg": Markup(drawn.svg),  # noqa: S704
+        "png": drawn.png,
         "is_cut": drawn.is_cut,
         "periods": plural(total.periods, "closed billing period"),
         "customers": plural(total.customers, "customer"),

@@ -24,6 +24,7 @@ from leakage_pipeline.publishing.csv_export import findings_csv_name, write_find
 from leakage_pipeline.publishing.detection_state import update_detection_state
 from leakage_pipeline.publishing.digest import publish_nightly_digest
 from leakage_pipeline.publishing.files import reports_folder
+from leakage_pipeline.publishing.mail import send_mail_once
 from leakage_pipeline.publishing.report import build_report
 
 GROUP = "publishing"
@@ -158,22 +159,38 @@ def weekly_recovery_report(
     warehouse: WarehouseResource,
     audit_run: AuditRun,
 ) -> dg.MaterializeResult[None]:
-    """The weekly recovery report: one HTML file and its findings as CSV, replaced as a whole."""
+    """The weekly recovery report: one HTML file and its findings as CSV, mailed once a week.
+
+    Both files are replaced as a whole. The mail goes to REPORT_RECIPIENTS through the ledger in
+    `ops.publications`; without SMTP_URL or recipients there are the files alone.
+    """
+    as_of = audit_run.as_of_for(context)
     with permanent_failures_end_the_run(), warehouse.connect() as conn:
         files = build_report(
             conn,
             settings.get(),
-            audit_run.as_of_for(context),
+            as_of,
             config.week,
             Path(config.out_dir) if config.out_dir else None,
             failed_checks=failed_checks_of_latest_audit(context.instance),
         )
+        mailed = send_mail_once(
+            conn,
+            settings.get(),
+            as_of,
+            f"weekly/{files.week}",
+            files.mail,
+            (files.html, files.csv),
+        )
+    context.log.info(mailed.note)
     return dg.MaterializeResult(
         metadata={
             "week": files.week,
             "report": _path(files.html),
             "open": dg.MetadataValue.url(files.html.resolve().as_uri()),
             "csv": _path(files.csv),
+            "mailed": mailed.sent,
+            "mail": mailed.note,
             "findings": files.summary["rows_in_csv"],
             "leaks": files.summary["leaks"],
             "new_this_week": files.summary["new_this_week"],

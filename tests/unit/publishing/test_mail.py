@@ -1,0 +1,143 @@
+"""The weekly mail: sent once, whatever the mail server does; nothing but the report leaves."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2.extensions
+import pytest
+
+from leakage_pipeline.failures import ConfigurationError, PermanentFailure, TransientFailure
+from leakage_pipeline.publishing.mail import MailResult, send_mail_once
+from leakage_pipeline.publishing.report import build_report
+from tests.unit.publishing import mail_server, sample
+from tests.unit.publishing.mail_server import MailServer
+from tests.unit.publishing.sample import AS_OF
+
+Connection = psycopg2.extensions.connection
+KEY = "weekly/2026-W47"
+
+
+@pytest.fixture
+def server() -> Iterator[MailServer]:
+    with mail_server.serve() as running:
+        yield running
+
+
+def send(conn: Connection, folder: Path, url: str | None, **variables: str) -> MailResult:
+    environ = {
+        **({"SMTP_URL": url} if url else {}),
+        "REPORT_RECIPIENTS": "finance@acme.example, Kim <kim@acme.example>",
+        **variables,
+    }
+    settings = sample.settings(folder, **environ)
+    files = build_report(conn, settings, AS_OF)
+    return send_mail_once(conn, settings, AS_OF, KEY, files.mail, (files.html, files.csv))
+
+
+def test_the_mail_holds_the_summary_the_charts_and_both_files(
+    filled: Connection, server: MailServer, tmp_path: Path
+) -> None:
+    assert send(filled, tmp_path, server.url).sent
+    (mail,) = server.mails
+    assert server.recipients == ["finance@acme.example", "kim@acme.example"]
+    assert mail["Subject"] == "Acme Cloud: recovery report 2026-W47"
+    assert mail["From"] == "leakage@acme.example"
+    assert mail["Date"] == "Fri, 20 Nov 2026 06:00:00 +0000"
+    names = [part.get_filename() for part in mail.iter_attachments()]
+    assert names == ["weekly_recovery_2026-W47.html", "weekly_recovery_2026-W47.csv"]
+    page = mail.get_body(("html",))
+    text = mail.get_body(("plain",))
+    assert page is not None
+    assert text is not None
+    assert "Weekly recovery report" in page.get_content()
+    pictures = {p["Content-ID"] for p in mail.walk() if p.get_content_maintype() == "image"}
+    assert pictures == {"<bridge-usd>", "<bridge-eur>", "<bridge-jpy>"}
+    assert all(f"cid:{name.strip('<>')}" in page.get_content() for name in pictures)
+    assert "secret" not in mail.as_string()
+
+
+def test_a_repeated_run_sends_nothing_more(
+    filled: Connection, server: MailServer, tmp_path: Path
+) -> None:
+    assert [send(filled, tmp_path, server.url).sent for _ in range(3)] == [True, False, False]
+    assert len(server.mails) == 1
+
+
+def test_a_lost_confirmation_is_never_answered_with_a_second_mail(
+    filled: Connection, server: MailServer, tmp_path: Path
+) -> None:
+    server.answers["BODY"] = "cut"
+    with pytest.raises(TransientFailure, match="may have arrived"):
+        send(filled, tmp_path, server.url)
+    server.answers.clear()
+    for _ in range(2):
+        with pytest.raises(TransientFailure, match="never confirmed"):
+            send(filled, tmp_path, server.url)
+    assert len(server.mails) == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "answer", "said"),
+    [
+        ("AUTH", "535 no", "user or password"),
+        ("MAIL", "550 no", "the sender"),
+        ("RCPT", "550 no", "every recipient"),
+        ("DATA", "554 no", "refused the mail"),
+        ("BODY", "554 spam", "refused the mail"),
+    ],
+)
+def test_a_refused_mail_is_a_clear_failure_and_may_be_sent_once_mended(
+    filled: Connection, server: MailServer, tmp_path: Path, command: str, answer: str, said: str
+) -> None:
+    server.answers[command] = answer
+    with pytest.raises(PermanentFailure, match=said):
+        send(filled, tmp_path, server.url)
+    server.answers.clear()
+    server.mails.clear()
+    assert send(filled, tmp_path, server.url).sent
+    assert len(server.mails) == 1
+
+
+@pytest.mark.parametrize("url", [None, "smtp://a%40b:c@127.0.0.1:9"])
+def test_without_a_server_nothing_is_lost(
+    filled: Connection, server: MailServer, tmp_path: Path, url: str | None
+) -> None:
+    if url is None:
+        assert send(filled, tmp_path, None).note == "No SMTP_URL: not mailed."
+    else:
+        with pytest.raises(TransientFailure, match="could not be reached"):
+            send(filled, tmp_path, url)
+    assert send(filled, tmp_path, server.url).sent
+
+
+def test_a_server_that_takes_no_proper_leave_has_the_mail_all_the_same(
+    filled: Connection, server: MailServer, tmp_path: Path
+) -> None:
+    server.answers["QUIT"] = "500 what"
+    assert send(filled, tmp_path, server.url).sent
+
+
+def test_a_mail_that_was_put_off_goes_out_later(
+    filled: Connection, server: MailServer, tmp_path: Path
+) -> None:
+    server.answers["BODY"] = "451 later"
+    with pytest.raises(TransientFailure, match="put the mail off"):
+        send(filled, tmp_path, server.url)
+    server.answers.clear()
+    assert send(filled, tmp_path, server.url).sent
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"SMTP_URL": "http://mail"},
+        {"REPORT_RECIPIENTS": "nobody"},
+        {"REPORT_SENDER": "x@y\r\nBcc: all@acme.example"},
+    ],
+)
+def test_what_is_no_address_is_said(
+    filled: Connection, server: MailServer, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    with pytest.raises(ConfigurationError):
+        send(filled, tmp_path, server.url, **variables)
+    assert server.mails == []
