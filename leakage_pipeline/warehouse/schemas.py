@@ -81,4 +81,6 @@ def _module(name: str) -> ModuleType | None:
 def _specs_in(module: ModuleType | None) -> list[TableSpec]:
     if module is None:
         return []
-    return [value for value in vars(module).values() if isinstance(value, TableSpec)]
+    # A domain with many tables keeps some in modules of their own and names all in TABLES.
+    values = [*vars(module).values(), *getattr(module, "TABLES", ())]
+    return [value for value in values if isinstance(value, TableSpec)]

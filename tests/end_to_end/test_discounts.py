@@ -1,4 +1,4 @@
-"""Discounts in every mixture, from Stripe JSON over HTTP to findings and bridge.
+"""Discounts and credits in every mixture, from Stripe JSON over HTTP to findings and bridge.
 
 One company holds them all, a customer a case, so that one audit serves every test. The amounts on
 the invoices are worked out by hand as Stripe takes discounts off: one after the other, each rounded
@@ -261,6 +261,67 @@ def _missing(company: Company, pro: so.JsonObject) -> None:
     company.discounted("missing_euro", euro, [("five_usd", 400)], invoiced=[OPEN], currency="eur")
 
 
+def _credits(company: Company, pro: so.JsonObject) -> None:
+    """Credit notes in time and within their line, and others; the window is 30 days."""
+
+    def note(customer: str, created: str, *lines: so.JsonObject, **terms: Any) -> None:
+        (invoice,) = (
+            found
+            for found in company.account.invoices
+            if found["customer"] == customer and found["created"] == at(FIRST)
+        )
+        count = len(company.account.credit_notes)
+        built = so.credit_note(
+            f"cn_{count}", invoice=invoice, created=at(created), lines=lines, **terms
+        )
+        if built["status"] == "issued":
+            for part in ("pre_payment", "post_payment"):
+                invoice[f"{part}_credit_notes_amount"] += built[f"{part}_amount"]
+        company.account.credit_notes.append(built)
+
+    def credit(customer: str, amount: int, **terms: Any) -> so.JsonObject:
+        count = len(company.account.credit_notes)
+        line = f"il_sub_{customer}_price_pro_{at(FIRST)}_14900"
+        terms.setdefault("invoice_line_item", line)
+        return so.credit_note_line(f"cnli_{count}_{amount}", amount=amount, **terms)
+
+    def billed(customer: str, **terms: Any) -> None:
+        company.discounted(customer, pro, [("ten", 1490)], **terms)
+
+    # A third of the line, with its part of the discount: 50.00 less 5.00, and 20.00 % tax on top.
+    billed("credit_line")
+    tax = so.tax(900, taxable_amount=4500)
+    shares = [("di_credit_line_ten", 500)]
+    note("credit_line", MID, credit("credit_line", 5000, discount_amounts=shares, taxes=[tax]))
+    # A note on its own words, and a void one: 30.00.
+    billed("credit_custom")
+    note("credit_custom", MID, credit("credit_custom", 3000, invoice_line_item=None))
+    note("credit_custom", MID, credit("credit_custom", 9900), status="void", voided_at=at(MID))
+    # 149.00 came back of a line of 134.10.
+    billed("credit_above")
+    note("credit_above", MID, credit("credit_above", 14900))
+    # 100.00 and 60.00 of 134.10, in two notes: 25.90 too much.
+    billed("credit_several")
+    note("credit_several", MID, credit("credit_several", 10000))
+    note("credit_several", "2026-10-26", credit("credit_several", 6000))
+    # 36 days after the invoice.
+    billed("credit_late")
+    note("credit_late", "2026-11-15T16:00:00", credit("credit_late", 4000))
+    # The same, and someone approved it.
+    billed("credit_approved")
+    note("credit_approved", "2026-11-15T16:00:00", credit("credit_approved", 4000))
+    company.exceptions.append(
+        {
+            "exception_id": "ex_credit",
+            "customer_id": "credit_approved",
+            "leakage_type": "over_credited",
+            "reason": "outage in October",
+            "approved_by": "cfo@example.com",
+            "valid_from": "2026-10-01",
+        }
+    )
+
+
 def build() -> Company:
     """The company of all cases."""
     company = Company(as_of=AS_OF)
@@ -287,6 +348,7 @@ def build() -> Company:
     _honest_lines(company, pro)
     _wrong(company, pro)
     _missing(company, pro)
+    _credits(company, pro)
     return company
 
 
@@ -340,6 +402,12 @@ def test_honest_mixtures_leave_no_gap_in_any_step(audited: str) -> None:
         ("missing_other_product", [("missing_invoice", "leak", "149.00", "no_invoice")]),
         ("missing_split", [("missing_invoice", "leak", "25.00", "no_invoice")]),
         ("missing_euro", [("missing_invoice", "leak", "145.00", "no_invoice")]),
+        ("credit_line", []),
+        ("credit_custom", []),
+        ("credit_above", [("over_credited", "leak", "14.90", "above_line")]),
+        ("credit_several", [("over_credited", "leak", "25.90", "above_line")]),
+        ("credit_late", [("over_credited", "leak", "40.00", "after_refund_window")]),
+        ("credit_approved", []),
     ],
 )
 def test_what_is_wrong_is_found_to_the_cent(
@@ -354,6 +422,54 @@ def test_what_is_wrong_is_found_to_the_cent(
     )
     expected = [(kind, way, Decimal(amount), why) for kind, way, amount, why in findings]
     assert [tuple(row.values()) for row in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("customer", "credited"),
+    [
+        ("credit_line", "45.00"),
+        ("credit_custom", "30.00"),
+        ("credit_above", "149.00"),
+        ("credit_several", "160.00"),
+        ("credit_late", "40.00"),
+        ("credit_approved", "40.00"),
+    ],
+)
+def test_credits_have_their_own_step(audited: str, customer: str, credited: str) -> None:
+    """What was credited, net of discount and tax, is the whole difference of the period."""
+    (row,) = rows(
+        audited,
+        "select difference, credited_amount from marts.fct_expected_vs_billed"
+        " where customer_id = %s and phase = 'closed'",
+        (customer,),
+    )
+    assert row == {"difference": Decimal(credited), "credited_amount": Decimal(credited)}
+
+
+def test_an_exception_covers_a_credit(audited: str) -> None:
+    """What is approved is listed with its amount."""
+    found = rows(
+        audited,
+        "select customer_id, leakage_type, covered_amount from marts.fct_approved_exceptions",
+    )
+    assert [tuple(row.values()) for row in found] == [
+        ("credit_approved", "over_credited", Decimal("40.00"))
+    ]
+
+
+def test_every_invoice_is_settled_and_adds_up(audited: str) -> None:
+    """One row per finalised invoice, and its parts come to its total."""
+    (found,) = rows(
+        audited,
+        "select count(*) as settled, count(*) filter (where unexplained_amount != 0) as broken,"
+        " sum(credited_after_payment_amount) as credited from marts.fct_invoice_settlement",
+    )
+    # 45.00 + 9.00 tax, 30.00, 149.00, 100.00, 60.00, 40.00, 40.00
+    assert found == {
+        "settled": len(build().account.invoices),
+        "broken": 0,
+        "credited": Decimal("473.00"),
+    }
 
 
 def test_the_bridge_adds_up_on_every_row(audited: str) -> None:

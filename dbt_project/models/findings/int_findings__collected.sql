@@ -11,6 +11,7 @@
     'fnd_missing_invoice',
     'fnd_incorrect_discount',
     'fnd_minimum_shortfall',
+    'fnd_over_credited',
     'fnd_feature_leakage',
     'fnd_access_after_cancellation',
 ] %}

@@ -26,8 +26,10 @@ covered as (
         steps.subscription_id,
         steps.period_start,
         steps.period_end,
-        {{ to_currency_units('steps.unbilled + coalesce(minimums.shortfall, 0)', 'steps.currency_exponent') }}
-            as unbilled,
+        {{ to_currency_units(
+            'steps.unbilled + coalesce(minimums.shortfall, 0) + greatest(coalesce(bridge.credited, 0), 0)',
+            'steps.currency_exponent'
+        ) }} as unbilled,
         {{ to_currency_units('steps.overbilled', 'steps.currency_exponent') }} as overbilled
     from steps
     inner join {{ ref('int_terms__scopes') }} as scopes
@@ -36,6 +38,7 @@ covered as (
             and steps.period_start = scopes.period_start
             and steps.period_end = scopes.period_end
     left join {{ ref('int_bridge__minimums') }} as minimums on scopes.scope_id = minimums.scope_id
+    left join {{ ref('int_bridge__subscription_periods') }} as bridge on scopes.scope_id = bridge.scope_id
 ),
 
 found as (

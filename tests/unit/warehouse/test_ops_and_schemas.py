@@ -6,6 +6,7 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
+from leakage_pipeline.stripe_billing import tables as stripe_tables
 from leakage_pipeline.warehouse import ops, schemas
 from leakage_pipeline.warehouse.ops import RejectedRow
 
@@ -27,6 +28,11 @@ OPS_COLUMNS = {
     "stripe_events": "event_id",
     "dead_letters": "event_id",
 }
+
+
+def test_no_table_of_a_domain_is_forgotten() -> None:
+    named = {(spec.schema, spec.name) for spec in stripe_tables.TABLES}
+    assert named <= {(spec.schema, spec.name) for spec in schemas.table_specs()}
 
 
 def test_every_table_is_there_empty_and_a_second_time_changes_nothing(conn: Connection) -> None:

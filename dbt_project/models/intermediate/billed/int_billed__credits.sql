@@ -1,35 +1,46 @@
--- Credit notes by the invoice line they credit, net of tax and discounts. A credit without a line is booked on the
--- invoice's largest line, so that it stands in some period's bridge and only once.
-with largest_line as (
-    select distinct on (invoice_id)
-        invoice_id,
-        line_id
-    from {{ ref('int_billed__lines') }}
-    order by invoice_id, gross_amount desc, line_id
+-- Credit notes by the invoice line they credit, net of discounts and exclusive tax. A credit without a line is booked
+-- on the invoice's largest line, so that it stands in some period's bridge and only once; where that line lies outside
+-- the audited periods, so does the credit. What was issued later, or voided by then, does not count.
+with issued as (
+    select notes.*
+    from {{ ref('stg_stripe__credit_notes') }} as notes
+    cross join {{ ref('stg_business__audit_settings') }} as settings
+    where
+        (notes.created_at is null or notes.created_at <= settings.as_of)
+        and (notes.status != 'void' or notes.voided_at > settings.as_of)
+),
+
+largest_line as (
+    select distinct on (lines.invoice_id)
+        lines.invoice_id,
+        lines.line_id
+    from {{ ref('stg_stripe__invoice_lines') }} as lines
+    inner join issued on lines.invoice_id = issued.invoice_id
+    order by lines.invoice_id, lines.amount desc, lines.line_id
 ),
 
 noted as (
     select
-        notes.credit_note_id,
-        notes.invoice_id,
+        issued.credit_note_id,
+        issued.invoice_id,
+        issued.created_at,
         note_lines.invoice_line_id,
         note_lines.amount - coalesce(note_lines.discount_amount, 0) as credit_amount
-    from {{ ref('stg_stripe__credit_notes') }} as notes
+    from issued
     inner join {{ ref('stg_stripe__credit_note_lines') }} as note_lines
-        on notes.credit_note_id = note_lines.credit_note_id
-    where notes.status != 'void'
+        on issued.credit_note_id = note_lines.credit_note_id
     union all
     select
-        notes.credit_note_id,
-        notes.invoice_id,
+        issued.credit_note_id,
+        issued.invoice_id,
+        issued.created_at,
         null as invoice_line_id,
-        notes.subtotal as credit_amount
-    from {{ ref('stg_stripe__credit_notes') }} as notes
+        issued.total - issued.total_exclusive_tax as credit_amount
+    from issued
     where
-        notes.status != 'void'
-        and not exists (
+        not exists (
             select 1 from {{ ref('stg_stripe__credit_note_lines') }} as note_lines
-            where note_lines.credit_note_id = notes.credit_note_id
+            where note_lines.credit_note_id = issued.credit_note_id
         )
 )
 
@@ -37,6 +48,7 @@ select
     noted.credit_note_id,
     lines.line_id,
     lines.item_period_id,
+    min(noted.created_at) as issued_at,
     sum(noted.credit_amount)::numeric as credit_amount
 from noted
 left join largest_line on noted.invoice_id = largest_line.invoice_id

@@ -12,6 +12,10 @@ select
     amount,
     subtotal,
     total,
+    coalesce((
+        select sum(taxes.amount::bigint)
+        from jsonb_path_query(payload, '$.total_taxes[*] ? (@.tax_behavior == "exclusive").amount') as taxes (amount)
+    ), 0) as total_exclusive_tax,
     pre_payment_amount,
     post_payment_amount,
     out_of_band_amount,

@@ -23,6 +23,7 @@ select
     amount_due,
     amount_paid,
     amount_remaining,
+    (payload ->> 'amount_paid_off_stripe')::bigint as amount_paid_off_stripe,
     starting_balance,
     ending_balance,
     pre_payment_credit_notes_amount,
