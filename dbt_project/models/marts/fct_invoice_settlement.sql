@@ -76,7 +76,8 @@ select
     finalized.currency,
     finalized.finalized_at,
     {{ to_currency_units('finalized.total', 'finalized.currency_exponent') }} as total_amount,
-    {{ to_currency_units('finalized.credited_before', 'finalized.currency_exponent') }} as credited_before_payment_amount,
+    {{ to_currency_units('finalized.credited_before', 'finalized.currency_exponent') }}
+        as credited_before_payment_amount,
     {{ to_currency_units('finalized.balance_applied', 'finalized.currency_exponent') }} as balance_applied_amount,
     {{ to_currency_units('finalized.amount_paid - finalized.paid_elsewhere', 'finalized.currency_exponent') }}
         as paid_amount,

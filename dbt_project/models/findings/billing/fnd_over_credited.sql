@@ -38,7 +38,7 @@ by_line as (
 measured as (
     select
         by_line.*,
-        greatest(0, credited - credited_late - line_net) as above_line
+        greatest(0, by_line.credited - by_line.credited_late - by_line.line_net) as above_line
     from by_line
 )
 

@@ -14,7 +14,9 @@ select
     total,
     coalesce((
         select sum(taxes.amount::bigint)
-        from jsonb_path_query(payload, '$.total_taxes[*] ? (@.tax_behavior == "exclusive").amount') as taxes (amount)
+        from
+            jsonb_path_query(credit_notes.payload, '$.total_taxes[*] ? (@.tax_behavior == "exclusive").amount')
+                as taxes (amount)
     ), 0) as total_exclusive_tax,
     pre_payment_amount,
     post_payment_amount,
@@ -23,4 +25,4 @@ select
     created as created_at,
     effective_at,
     voided_at
-from {{ source('raw_stripe', 'credit_notes') }}
+from {{ source('raw_stripe', 'credit_notes') }} as credit_notes
