@@ -1,3 +1,4 @@
+{{ config(materialized='view') }}
 -- Usage windows under the meter's name at Stripe.
 select
     windows.customer_id,

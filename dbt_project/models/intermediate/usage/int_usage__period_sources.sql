@@ -7,7 +7,10 @@ select
     min(windows.meter) as meter,
     sum(windows.quantity_sum) as quantity_sum,
     sum(windows.event_count) as event_count,
-    (array_agg(windows.last_value order by windows.last_at desc, windows.meter))[1] as last_value,
+    -- The value of the newest window, without sorting every window of the night for it.
+    (
+        max(array[extract(epoch from windows.last_at), windows.last_value]) filter (where charges.formula = 'last')
+    )[2] as last_value,
     max(windows.last_at) as last_at,
     sum(windows.late_sum) as late_sum,
     sum(windows.late_count) as late_count,
