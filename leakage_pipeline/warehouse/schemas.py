@@ -27,6 +27,8 @@ SCHEMAS = {
 }
 _DOMAINS = (
     "leakage_pipeline.stripe_billing.tables",
+    "leakage_pipeline.stripe_billing.tables_changes",
+    "leakage_pipeline.stripe_billing.tables_payments",
     "leakage_pipeline.usage_logs.tables",
     "leakage_pipeline.business.tables",
     "leakage_pipeline.classification.store",
