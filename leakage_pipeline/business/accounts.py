@@ -4,6 +4,7 @@ There may be a million of them, so that they are checked in SQL, column by colum
 """
 
 import duckdb
+import pyarrow as pa
 
 from leakage_pipeline.business.reading import DUPLICATE, Reading
 from leakage_pipeline.business.rows import Found, Layout, Rejected
@@ -113,10 +114,11 @@ _RANKED = """
 _KEPT = """
     select
         account_id, updated_at, customer_id, plan, status, access_enabled, seats, features,
-        health_score, churn_risk, owner_email
+        health_score, churn_risk, owner_email, cast(null as timestamptz) as gone_since
     from typed
     where reason is null and place not in (select place from ranked where from_last > 1)
 """
+_ROLL = "select distinct account_id from typed where account_id is not null"
 _REJECTED = """
     select
         bad.location,
@@ -159,6 +161,15 @@ def read(found: Found) -> Reading:
     found.rejected.extend(_rejected(connection))
     accounts = connection.sql(_KEPT).to_arrow_reader(100_000)
     return Reading([(ACCOUNTS, accounts)], found.rejected)
+
+
+def roll(found: Found) -> pa.Table:
+    """The ids of all accounts that the source names, in rows that can be read or not.
+
+    Args:
+        found: The source, still open, after `read`.
+    """
+    return found.connection.sql(_ROLL).to_arrow_table()
 
 
 def _rejected(connection: duckdb.DuckDBPyConnection) -> list[Rejected]:

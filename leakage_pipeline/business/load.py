@@ -31,6 +31,15 @@ from leakage_pipeline.warehouse.tables import TableSpec
 
 Connection = psycopg2.extensions.connection
 
+# The accounts that one file names; lives as long as the transaction that loads it.
+_ACCOUNT_ROLL = TableSpec(
+    schema="pg_temp",
+    name="account_roll",
+    arrow_schema=pa.schema([("account_id", pa.string())]),
+    primary_key=("account_id",),
+    comment="The accounts that one file names",
+)
+
 
 @dataclass(frozen=True)
 class LoadResult:
@@ -95,8 +104,43 @@ def load_terms(settings: Settings, conn: Connection, as_of: datetime) -> dict[st
 
 
 def load_accounts(settings: Settings, conn: Connection, as_of: datetime) -> LoadResult:
-    """Merge the snapshots of accounts into those that are there. As `load_terms` otherwise."""
-    return _load(settings, conn, as_of, accounts.LAYOUT, accounts.read, ACCOUNTS, load.merge)
+    """Merge the snapshots of accounts into those that are there. As `load_terms` otherwise.
+
+    An account that the source no longer names keeps its snapshots, marked with the `as_of` since
+    which it is gone: nothing is known of it from then on.
+    """
+    with _one_transaction(conn), open_rows(settings, accounts.LAYOUT) as found:
+        if found is None:
+            return LoadResult(rows={ACCOUNTS.name: 0}, missing=True)
+        count = found.count
+        reading = accounts.read(found)
+        ((_, data),) = reading.tables
+        rows = {ACCOUNTS.name: load.merge(conn, ACCOUNTS, data, commit=False)}
+        _mark_gone(conn, accounts.roll(found), as_of)
+        return _noted(conn, accounts.LAYOUT, as_of, count, rows, reading.rejected)
+
+
+def _mark_gone(conn: Connection, roll: pa.Table, as_of: datetime) -> None:
+    """Note which accounts a file without them leaves behind, and which came back."""
+    with conn.cursor() as cursor:
+        cursor.execute(
+            "create temporary table account_roll (account_id text primary key) on commit drop"
+        )
+    load.replace(conn, _ACCOUNT_ROLL, roll, commit=False)
+    with conn.cursor() as cursor:
+        cursor.execute(
+            """
+            update raw_business.accounts as known
+            set gone_since = case when roll.account_id is null then %s end
+            from raw_business.accounts as every
+            left join pg_temp.account_roll as roll on every.account_id = roll.account_id
+            where
+                known.account_id = every.account_id
+                and known.updated_at = every.updated_at
+                and (known.gone_since is null) != (roll.account_id is not null)
+            """,
+            (as_of,),
+        )
 
 
 def load_exceptions(settings: Settings, conn: Connection, as_of: datetime) -> LoadResult:

@@ -131,10 +131,14 @@ ACCOUNTS = TableSpec(
             ("health_score", _NUMERIC),
             ("churn_risk", _NUMERIC),
             ("owner_email", _TEXT),
+            ("gone_since", _INSTANT),
         ]
     ),
     primary_key=("account_id", "updated_at"),
-    comment="One row per account and snapshot; earlier snapshots are kept",
+    comment=(
+        "One row per account and snapshot; earlier snapshots are kept. "
+        "gone_since: as_of of the first load whose file no longer named the account"
+    ),
     numeric_columns=frozenset({"health_score", "churn_risk"}),
     json_columns=frozenset({"features"}),
 )

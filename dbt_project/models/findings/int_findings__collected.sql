@@ -14,6 +14,12 @@
     'fnd_over_credited',
     'fnd_feature_leakage',
     'fnd_access_after_cancellation',
+    'fnd_plan_mismatch',
+    'fnd_missing_local_access',
+    'fnd_trial_not_converted',
+    'fnd_missing_stripe_subscription',
+    'fnd_orphaned_subscription',
+    'fnd_duplicate_subscription',
 ] %}
 {% for model in finding_models %}
     select

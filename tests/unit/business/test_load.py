@@ -1,7 +1,7 @@
 """Business files as people write them, from the file to the tables and the rejected rows."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -282,6 +282,30 @@ def test_accounts_are_snapshots_that_stay(
     assert (result.read, sum(result.rejected.values())) == (15, 11)
     payloads = query("select payload from ops.rejected_rows where location = 'a.csv:9'")
     assert '"seats":"2.5"' in payloads[0]["payload"]
+
+
+def test_an_account_that_the_file_no_longer_names_is_marked(
+    settings_of: Build, warehouse: Warehouse, query: Query, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    settings = settings_of(accounts="a.csv")
+    kept = "a1,cus_1,pro,active,1,3,,2026-05-01"
+    path.write_text(f"{ACCOUNTS}\n{kept}\na2,cus_2,pro,active,1,3,,2026-05-01\n")
+    load_accounts(settings, warehouse, AS_OF)
+    gone = "select gone_since from raw_business.accounts order by account_id, updated_at"
+    assert [row["gone_since"] for row in query(gone)] == [None, None]
+
+    path.write_text(f"{ACCOUNTS}\n{kept}\n")
+    load_accounts(settings, warehouse, AS_OF + timedelta(days=1))
+    load_accounts(settings, warehouse, AS_OF + timedelta(days=2))
+    assert [row["gone_since"] for row in query(gone)] == [None, AS_OF + timedelta(days=1)]
+
+    path.write_text(f"{ACCOUNTS}\n{kept}\na2,cus_2,pro,asleep,1,3,,2026-05-03\n")
+    load_accounts(settings, warehouse, AS_OF + timedelta(days=3))
+    assert [row["gone_since"] for row in query(gone)] == [None, None]
+
+    load_accounts(settings_of(), warehouse, AS_OF + timedelta(days=4))
+    assert [row["gone_since"] for row in query(gone)] == [None, None]
 
 
 def test_scores_are_shares(

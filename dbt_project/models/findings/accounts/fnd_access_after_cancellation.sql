@@ -1,10 +1,10 @@
--- The product still gives access although every subscription of the customer has ended: the last plan's price for
--- each period of access, counted from the cancellation in the last plan's interval.
+-- The product still gives access although the subscription that paid for the account has ended and no other pays: the
+-- last plan's price for each period of access, counted from the cancellation in the last plan's interval.
 with ended as (
-    select distinct on (subscriptions.customer_id)
-        subscriptions.customer_id,
-        subscriptions.subscription_id,
-        subscriptions.ended_at,
+    select distinct on (states.subscription_id)
+        states.subscription_id,
+        states.customer_id,
+        states.ended_at,
         prices.price_id,
         prices.quantity,
         prices.plan_key,
@@ -15,22 +15,11 @@ with ended as (
         prices.price_interval_count as interval_count,
         prices.interval_months,
         prices.price_created_at
-    from {{ ref('stg_stripe__subscriptions') }} as subscriptions
+    from {{ ref('int_accounts__billing_states') }} as states
     inner join {{ ref('int_terms__item_period_prices') }} as prices
-        on subscriptions.subscription_id = prices.subscription_id and prices.usage_type = 'licensed'
-    where
-        subscriptions.status = 'canceled'
-        and prices.ended_at is not null
-        and not exists (
-            select 1 from {{ ref('stg_stripe__subscriptions') }} as live
-            where
-                live.customer_id = subscriptions.customer_id
-                and live.status not in ('incomplete', 'incomplete_expired')
-                and (live.ended_at is null or live.ended_at > prices.as_of)
-        )
-    order by
-        subscriptions.customer_id, subscriptions.ended_at desc, prices.period_start desc,
-        prices.unit_amount_decimal desc nulls last
+        on states.subscription_id = prices.subscription_id and prices.usage_type = 'licensed'
+    where states.billing_state = 'ended'
+    order by states.subscription_id, prices.period_start desc, prices.unit_amount_decimal desc nulls last
 ),
 
 pseudo_periods as (
@@ -54,48 +43,44 @@ pseudo_periods as (
     ) as step (n)
 ),
 
-accessed as (
+phased as (
     select
-        periods.*,
+        *,
+        case when period_end <= closed_before then 'closed' else 'open' end as phase
+    from pseudo_periods
+    where period_start < as_of
+),
+
+accessed as (
+    select distinct on (phased.subscription_id, phased.period_start)
+        phased.*,
         states.account_id,
         states.updated_at,
-        states.status as account_status,
-        case when periods.period_end <= periods.closed_before then 'closed' else 'open' end as phase
-    from pseudo_periods as periods
+        states.status as account_status
+    from phased
+    inner join {{ ref('int_accounts__reconciliation') }} as pairs
+        on phased.subscription_id = pairs.subscription_id and pairs.is_payer
     inner join {{ ref('int_accounts__states') }} as states
         on
-            periods.customer_id = states.customer_id
+            pairs.account_id = states.account_id
             and states.has_access
-            and states.updated_at
-            <= case when periods.period_end <= periods.closed_before then periods.period_start else periods.as_of end
-            and coalesce(states.replaced_at, 'infinity')
-            > case when periods.period_end <= periods.closed_before then periods.period_start else periods.as_of end
-    where periods.period_start < periods.as_of
+            and {{ state_holds('states', 'phased.phase', 'phased.period_start', 'phased.as_of') }}
+    order by phased.subscription_id, phased.period_start, states.account_id
 ),
 
 priced as (
-    select distinct on (accessed.customer_id, accessed.period_start)
+    select
         accessed.*,
         list.price_book_id,
         case
-            when list.base_price is not null and accessed.price_created_at <= list.effective_from
-                then list.base_price * case
-                    when list.billing_interval = accessed.billing_interval and accessed.interval_count = 1 then 1
-                    else accessed.interval_months
-                end
+            when list.price is not null and accessed.price_created_at <= list.effective_from then list.price
             else {{ to_currency_units('accessed.unit_amount_decimal', 'accessed.currency_exponent') }}
         end as unit_price
     from accessed
-    left join {{ ref('int_terms__list_prices') }} as list
-        on
-            accessed.plan_key = list.plan_key
-            and accessed.currency = list.currency
-            and list.billing_interval in (accessed.billing_interval, 'month')
-            and accessed.period_start >= list.effective_from
-            and (list.effective_until is null or accessed.period_start < list.effective_until)
-    order by
-        accessed.customer_id, accessed.period_start, list.billing_interval = accessed.billing_interval desc nulls last,
-        accessed.account_id
+    {{ list_price(
+        'list', 'accessed.plan_key', 'accessed.currency', 'accessed.billing_interval', 'accessed.interval_count',
+        'accessed.interval_months', 'accessed.period_start'
+    ) }}
 )
 
 select

@@ -1,4 +1,5 @@
--- Features enabled beyond the plan: the list price of the cheapest plan that has them all, less the plan's own.
+-- Features enabled beyond the plan: the list price of the cheapest plan that has them all, less the plan's own. Where
+-- the product's plan is above the billed one, plan_mismatch has that part and the product's plan is the base here.
 with enabled as (
     select
         scopes.scope_id,
@@ -12,66 +13,73 @@ with enabled as (
         states.account_id,
         states.features,
         states.updated_at,
-        links.candidate_count,
+        states.candidate_count,
         plans.billing_interval,
         plans.interval_count,
         plans.interval_months,
-        coalesce(contracts.plan_key, scopes.plan_key) as plan_key
-    from {{ ref('int_terms__scopes') }} as scopes
+        bought.plan_keys,
+        coalesce(gaps.plan_key, contracts.plan_key, scopes.plan_key) as plan_key
+    from {{ ref('int_accounts__period_states') }} as states
+    inner join {{ ref('int_terms__scopes') }} as scopes on states.scope_id = scopes.scope_id
     inner join {{ ref('int_terms__item_period_prices') }} as base
-        on scopes.base_item_period_id = base.item_period_id and scopes.period_start = base.period_start
+        on scopes.base_item_period_id = base.item_period_id
     inner join {{ ref('int_terms__price_plans') }} as plans on scopes.base_price_id = plans.price_id
-    inner join {{ ref('int_accounts__subscriptions') }} as links on scopes.subscription_id = links.subscription_id
     left join {{ ref('int_terms__scope_contracts') }} as contracts on scopes.scope_id = contracts.scope_id
-    cross join {{ ref('stg_business__audit_settings') }} as settings
-    inner join {{ ref('int_accounts__states') }} as states
-        on
-            links.account_id = states.account_id
-            and states.updated_at <= case when scopes.phase = 'open' then settings.as_of else scopes.period_start end
-            and coalesce(states.replaced_at, 'infinity')
-            > case when scopes.phase = 'open' then settings.as_of else scopes.period_start end
-    where states.has_access and jsonb_array_length(coalesce(states.features, '[]')) > 0
+    left join {{ ref('int_accounts__plan_gaps') }} as gaps on states.scope_id = gaps.scope_id and gaps.gap > 0
+    left join {{ ref('int_accounts__billed_plans') }} as bought
+        on states.scope_id = bought.scope_id and states.account_id = bought.account_id
+    where
+        states.is_base_period
+        and states.has_access
+        -- In a trial, the product's or Stripe's, features may be tried for nothing.
+        and states.status != 'trialing'
+        and scopes.period_start >= coalesce(base.trial_ended_at, '-infinity')
+        and jsonb_array_length(coalesce(states.features, '[]')) > 0
 ),
 
-listed as (
+-- What another item or subscription buys for the account, an add-on or the rest of a plan, is no leak.
+wanted as (
     select
         enabled.*,
-        list.base_price as plan_price,
-        list.features as plan_features,
-        list.billing_interval as list_interval,
-        coalesce(enabled.interval_months / list.interval_months, 1) as factor
+        own.base_price as plan_price,
+        own.features as plan_features,
+        own.list_interval,
+        own.intervals as interval_factor,
+        enabled.features - coalesce(bought.features, array[]::text[]) as wanted_features
     from enabled
-    inner join {{ ref('int_terms__list_prices') }} as list
-        on
-            enabled.plan_key = list.plan_key
-            and enabled.currency = list.currency
-            and list.billing_interval in (enabled.billing_interval, 'month')
-            and enabled.period_start >= list.effective_from
-            and (list.effective_until is null or enabled.period_start < list.effective_until)
-    where not list.features @> enabled.features
-),
-
-own_interval_first as (
-    select distinct on (scope_id, account_id) *
-    from listed
-    order by scope_id, account_id, list_interval = billing_interval desc
+    {{ list_price(
+        'own', 'enabled.plan_key', 'enabled.currency', 'enabled.billing_interval', 'enabled.interval_count',
+        'enabled.interval_months', 'enabled.period_start'
+    ) }}
+    left join lateral (
+        select array_agg(distinct feature.name) as features
+        from {{ ref('int_terms__list_prices') }} as list
+        cross join lateral jsonb_array_elements_text(list.features) as feature (name)
+        where
+            list.plan_key = any(enabled.plan_keys)
+            and list.currency = enabled.currency
+            and list.effective_from <= enabled.period_start
+            and (list.effective_until is null or list.effective_until > enabled.period_start)
+    ) as bought on true
+    where own.price is not null
 ),
 
 cheapest as (
-    select distinct on (own.scope_id, own.account_id)
-        own.*,
+    select distinct on (wanted.scope_id, wanted.account_id)
+        wanted.*,
         covering.plan_name as covering_plan,
         covering.base_price as covering_price
-    from own_interval_first as own
+    from wanted
     inner join {{ ref('int_terms__list_prices') }} as covering
         on
-            own.currency = covering.currency
-            and own.list_interval = covering.billing_interval
-            and own.period_start >= covering.effective_from
-            and (covering.effective_until is null or own.period_start < covering.effective_until)
-            and covering.features @> own.features
-            and own.plan_price < covering.base_price
-    order by own.scope_id, own.account_id, covering.base_price, covering.plan_key
+            wanted.currency = covering.currency
+            and wanted.list_interval = covering.billing_interval
+            and wanted.period_start >= covering.effective_from
+            and (covering.effective_until is null or wanted.period_start < covering.effective_until)
+            and covering.features @> wanted.wanted_features
+            and wanted.plan_price < covering.base_price
+    where not wanted.plan_features @> wanted.wanted_features
+    order by wanted.scope_id, wanted.account_id, covering.base_price, covering.plan_key
 )
 
 select distinct on (scope_id)
@@ -84,7 +92,7 @@ select distinct on (scope_id)
     period_end,
     phase,
     currency,
-    round((covering_price - plan_price) * factor, currency_exponent) as leakage_amount,
+    round((covering_price - plan_price) * interval_factor, currency_exponent) as leakage_amount,
     interval_months::numeric as months,
     plan_key as cause,
     null::text as reason,
@@ -104,7 +112,7 @@ select distinct on (scope_id)
         'plan_price', plan_price,
         'covering_plan', covering_plan,
         'covering_plan_price', covering_price,
-        'intervals', factor
+        'intervals', interval_factor
     ) as evidence
 from cheapest
 order by scope_id, covering_price desc, account_id

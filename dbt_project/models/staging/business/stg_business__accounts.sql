@@ -7,10 +7,11 @@ select
     lower(status) as status,
     access_enabled as has_access,
     seats,
-    features,
+    case when features is not null then {{ feature_names('features') }} end as features,
     health_score,
     churn_risk,
     owner_email,
     -- timestamps
-    updated_at
+    updated_at,
+    gone_since
 from {{ source('raw_business', 'accounts') }}

@@ -8,7 +8,7 @@ select
     lower("interval") as billing_interval,
     base_price,
     seats_included,
-    features,
+    case when features is not null then {{ feature_names('features') }} end as features,
     -- validity
     effective_from
 from {{ source('raw_business', 'price_book') }}
