@@ -19,6 +19,7 @@ from leakage_pipeline.inputs import columns, databases
 from leakage_pipeline.inputs.engine import MEMORY_LIMIT, open_duckdb
 from leakage_pipeline.settings import FileUsageSource, Settings, SqlUsageSource
 from leakage_pipeline.usage_logs import (
+    arrivals,
     duckdb_rollup,
     parsing,
     postgres_rollup,
@@ -29,7 +30,9 @@ from leakage_pipeline.usage_logs import (
 )
 from leakage_pipeline.usage_logs.meaning import UsageLoadResult, microseconds
 from leakage_pipeline.usage_logs.tables import (
+    LATE_ARRIVALS,
     LOG_COVERAGE,
+    REPLACED,
     TABLES,
     UNATTRIBUTED_USAGE,
     USAGE_WINDOWS,
@@ -66,7 +69,7 @@ def load_usage(
         PermanentFailure: The periods have not been computed, or a database refuses.
     """
     if not settings.sources.usage:
-        for spec in TABLES:
+        for spec in REPLACED:
             load.replace(conn, spec, spec.empty(), commit=False)
         conn.commit()
         return UsageLoadResult(rows={spec.name: 0 for spec in TABLES}, missing=True)
@@ -78,7 +81,7 @@ def load_usage(
         bad = rejects.Rejects(as_of)
         try:
             totals = _roll_up(connection, folder, settings, bad)
-            return _write(connection, conn, totals, bad)
+            return _write(connection, conn, totals, bad, as_of)
         except duckdb.Error as error:
             reason = " ".join(str(error).split("\n\n")[0].split())
             message = f"{settings.config_path}: sources.usage: the scan stopped: {reason}"
@@ -148,12 +151,15 @@ def _write(
     conn: psycopg2.extensions.connection,
     totals: windows.Totals,
     bad: rejects.Rejects,
+    as_of: datetime,
 ) -> UsageLoadResult:
     try:
+        arrivals.remember_previous(conn, as_of)
         rows = {
             spec.name: load.replace(conn, spec, rows_of(connection), commit=False)
             for spec, rows_of in _RESULTS
         }
+        rows[LATE_ARRIVALS.name] = arrivals.note_arrivals(conn, as_of)
         ops.record_rejected(conn, bad.rows, commit=False)
         conn.commit()
     except BaseException:

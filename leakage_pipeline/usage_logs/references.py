@@ -17,7 +17,7 @@ from leakage_pipeline.settings import MeterMapping
 
 # A Stripe id stands for itself; else the account's newest snapshot as of the audit names it, or,
 # when all snapshots are younger, the oldest.
-_CUSTOMERS = """
+CUSTOMERS = """
     with latest_accounts as (
         select distinct on (account_id) account_id, customer_id
         from raw_business.accounts
@@ -82,7 +82,7 @@ def load(
     Raises:
         PermanentFailure: The periods have not been computed yet.
     """
-    queries = {"customers": _CUSTOMERS, "cuts": _CUTS, "finalizations": _FINALIZATIONS}
+    queries = {"customers": CUSTOMERS, "cuts": _CUTS, "finalizations": _FINALIZATIONS}
     for table, query in queries.items():
         with warehouse.cursor() as cursor:
             try:

@@ -1,4 +1,4 @@
-"""The tables of raw_usage: windows per customer, usage without a customer, and the log's span."""
+"""The tables of raw_usage: windows per customer, usage without a customer, span, late arrivals."""
 
 import pyarrow as pa
 
@@ -23,6 +23,7 @@ USAGE_WINDOWS = TableSpec(
             ("late_count", pa.int64()),
             ("late_sum", pa.string()),
             ("duplicate_events", pa.int64()),
+            ("has_arrivals", pa.bool_()),
         ]
     ),
     primary_key=("customer_id", "meter", "source", "window_start"),
@@ -60,10 +61,34 @@ LOG_COVERAGE = TableSpec(
             ("first_event_at", _INSTANT),
             ("last_event_at", _INSTANT),
             ("event_count", pa.int64()),
+            ("as_of", _INSTANT),
         ]
     ),
     primary_key=("meter",),
-    comment="One row per meter of the log: the span and number of its events",
+    comment="One row per meter of the log: the span and number of its events, as an audit saw it",
 )
 
-TABLES = (USAGE_WINDOWS, UNATTRIBUTED_USAGE, LOG_COVERAGE)
+LATE_ARRIVALS = TableSpec(
+    schema="raw_usage",
+    name="late_arrivals",
+    arrow_schema=pa.schema(
+        [
+            ("customer_id", pa.string()),
+            ("meter", pa.string()),
+            ("source", pa.string()),
+            ("window_start", _INSTANT),
+            ("seen_at", _INSTANT),
+            ("event_count", pa.int64()),
+            ("quantity_sum", pa.string()),
+        ]
+    ),
+    primary_key=("customer_id", "meter", "source", "window_start", "seen_at"),
+    comment="Usage without received_at that an audit saw and the audit before it had not, though "
+    "its window was over; kept for ever",
+    numeric_columns=frozenset({"quantity_sum"}),
+)
+
+REPLACED = (USAGE_WINDOWS, UNATTRIBUTED_USAGE, LOG_COVERAGE)
+"""What every audit computes anew."""
+
+TABLES = (*REPLACED, LATE_ARRIVALS)

@@ -58,7 +58,8 @@ _WINDOWS = """
         make_timestamptz(max(latest).occurred_us) as last_at,
         cast(sum(late_count) as bigint) as late_count,
         exact(sum(late_sum)) as late_sum,
-        cast(sum(duplicate_events) as bigint) as duplicate_events
+        cast(sum(duplicate_events) as bigint) as duplicate_events,
+        max(received_us) is not null as has_arrivals
     from attributed
     where customer_id is not null
     group by customer_id, meter, source, window_start_us
@@ -82,7 +83,8 @@ _COVERAGE = """
         meter,
         make_timestamptz(min(first_us)) as first_event_at,
         make_timestamptz(max(latest.occurred_us)) as last_event_at,
-        cast(sum(event_count) as bigint) as event_count
+        cast(sum(event_count) as bigint) as event_count,
+        make_timestamptz(getvariable('as_of_us')) as as_of
     from attributed
     group by meter
 """

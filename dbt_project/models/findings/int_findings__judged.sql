@@ -6,10 +6,13 @@ with keyed as (
         *,
         -- A monthly and a yearly licence of one subscription may start together; the shorter keeps the plain id.
         row_number() over (
-            partition by customer_id, subscription_id, leakage_type, meter, period_start order by period_end
+            partition by customer_id, subscription_id, leakage_type, meter, period_start,
+            case when customer_id is null then cause end
+            order by period_end
         ) as starting_together
     from {{ ref('int_findings__collected') }}
-    where leakage_amount > 0
+    -- Usage that nobody prices has no amount and is shown all the same.
+    where leakage_amount > 0 or leakage_amount is null
 ),
 
 typed as (
@@ -22,7 +25,9 @@ typed as (
         md5(concat_ws(
             '|', collected.customer_id, coalesce(collected.subscription_id, ''), collected.leakage_type,
             coalesce(collected.meter, ''), extract(epoch from collected.period_start)::bigint,
-            case when collected.starting_together > 1 then extract(epoch from collected.period_end)::bigint end
+            case when collected.starting_together > 1 then extract(epoch from collected.period_end)::bigint end,
+            -- Of nobody we know, the id that the log has.
+            case when collected.customer_id is null then collected.cause end
         )) as detection_id
     from keyed as collected
     inner join {{ ref('finding_types') }} as types on collected.leakage_type = types.leakage_type
@@ -86,7 +91,7 @@ select
     typed.currency,
     typed.leakage_amount,
     case
-        when typed.recurring and typed.months is not null
+        when typed.recurring and typed.months is not null and typed.leakage_amount is not null
             then round(typed.leakage_amount / typed.months, coalesce(currencies.exponent, 2))
         else 0
     end as monthly_leakage_amount,

@@ -21,8 +21,9 @@ requirements as (
     select
         types.leakage_type,
         types.leakage_type in (
-            'missing_overage', 'unreported_usage', 'overbilled_usage', 'final_usage_lost'
+            'missing_overage', 'unreported_usage', 'overbilled_usage', 'final_usage_lost', 'late_usage'
         ) as needs_usage,
+        types.leakage_type in ('unmetered_usage', 'unattributed_usage', 'usage_after_cancellation') as needs_log,
         types.leakage_type in (
             'feature_leakage', 'access_after_cancellation', 'seat_leakage'
         ) as needs_accounts,
@@ -51,6 +52,7 @@ examined as (
         population.revenue,
         population.rated_revenue,
         (not requirements.needs_usage or (population.has_usage and inputs.usage_meters > 0))
+        and (not requirements.needs_log or inputs.usage_meters > 0)
         and (not requirements.needs_accounts or population.has_account)
         and (requirements.leakage_type != 'feature_leakage' or inputs.price_book > 0)
         and (requirements.leakage_type != 'minimum_shortfall' or inputs.contracts > 0) as is_examined
@@ -67,7 +69,7 @@ select
     coalesce(sum(examined.revenue), 0) as revenue_total,
     examined.currency,
     to_jsonb(array_remove(array[
-        case when examined.needs_usage and inputs.usage_meters = 0 then 'usage' end,
+        case when (examined.needs_usage or examined.needs_log) and inputs.usage_meters = 0 then 'usage' end,
         case when examined.needs_usage and inputs.stripe_meters = 0 then 'stripe meters' end,
         case when examined.needs_accounts and inputs.accounts = 0 then 'accounts' end,
         case when examined.needs_price_book and inputs.price_book = 0 then 'price_book' end,
@@ -79,6 +81,6 @@ from examined
 cross join inputs
 cross join settings
 group by
-    examined.leakage_type, examined.currency, examined.needs_usage, examined.needs_accounts,
+    examined.leakage_type, examined.currency, examined.needs_usage, examined.needs_log, examined.needs_accounts,
     examined.needs_price_book, examined.needs_contracts, inputs.usage_meters, inputs.stripe_meters, inputs.accounts,
     inputs.price_book, inputs.contracts, inputs.refused_by_stripe, settings.as_of

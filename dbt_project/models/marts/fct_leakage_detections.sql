@@ -1,5 +1,5 @@
 -- One row per published finding. Below the smallest amount worth a person's time, or under an approved exception,
--- nothing is published; the bridge still shows the amount.
+-- nothing is published; the bridge still shows the amount. Usage that nobody prices is published without an amount.
 with published as (
     select
         judged.*,
@@ -12,7 +12,10 @@ with published as (
     cross join {{ ref('stg_business__audit_settings') }} as settings
     where
         judged.exception_id is null
-        and coalesce(judged.reporting_amount, judged.leakage_amount) >= settings.min_amount
+        and (
+            judged.leakage_amount is null
+            or coalesce(judged.reporting_amount, judged.leakage_amount) >= settings.min_amount
+        )
 )
 
 select
@@ -38,7 +41,7 @@ select
     published.confidence,
     -- Expected recovery: old periods and churning customers give less of it back.
     round(
-        published.comparable_amount * published.confidence * published.recovery_share
+        coalesce(published.comparable_amount, 0) * published.confidence * published.recovery_share
         * greatest(
             0.2, 1 - extract(epoch from published.as_of - least(published.period_end, published.as_of)) / 31557600
         )

@@ -3,7 +3,7 @@
 -- exception, or smaller than the least amount that is published.
 with counts as (
     select
-        (select count(*) filter (where leakage_amount > 0) from {{ ref('int_findings__collected') }}) as found,
+        (select count(*) filter (where leakage_amount > 0 or leakage_amount is null) from {{ ref('int_findings__collected') }}) as found,
         (select count(*) from {{ ref('int_findings__judged') }}) as judged,
         (select count(*) from {{ ref('fct_leakage_detections') }}) as published,
         (select count(*) from {{ ref('fct_approved_exceptions') }}) as excepted,

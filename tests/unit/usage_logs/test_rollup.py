@@ -106,7 +106,7 @@ def answer_of(conn: psycopg2.extensions.connection, result: UsageLoadResult) -> 
         cursor.execute("select * from raw_usage.unattributed_usage")
         lost = {row[:5]: (row[5], row[6]) for row in cursor.fetchall()}
         cursor.execute("select * from raw_usage.log_coverage")
-        coverage = {row[0]: row[1:] for row in cursor.fetchall()}
+        coverage = {row[0]: row[1:4] for row in cursor.fetchall()}
     return Answer(windows, lost, coverage, result.rejected, result.duplicates)
 
 

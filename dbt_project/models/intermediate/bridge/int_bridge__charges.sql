@@ -6,6 +6,7 @@ with steps as (
         case when is_projected then net_at_stripe_price else line_gross - line_discount end as billed_net,
         is_missing_invoice or is_final_usage_lost as is_whole,
         net_at_billed_discount - net_at_billed_quantity as quantity_step,
+        net_at_billed_discount - net_known_in_time as late_step,
         net_at_billed_quantity - net_at_stripe_price as price_step,
         expected_net - net_at_billed_discount as discount_step,
         case
@@ -27,6 +28,11 @@ select
         when not is_whole and charge_kind = 'usage' then quantity_step
         else 0
     end as usage_gap_step,
+    -- The part of the usage gap that came too late for the invoice; split only where both parts point the same way.
+    case
+        when not is_whole and charge_kind = 'usage' and late_step > 0 and quantity_step >= late_step then late_step
+        else 0
+    end as late_usage_step,
     case
         when is_whole then 0
         when is_discount_in_price then price_step + discount_step

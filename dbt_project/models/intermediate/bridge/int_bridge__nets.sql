@@ -7,6 +7,7 @@ with known as (
         billed.*,
         amounts.cannot_rate,
         amounts.expected as expected_gross,
+        amounts.expected_known_in_time,
         amounts.expected_at_billed_quantity as expected_gross_at_billed_quantity,
         amounts.at_stripe_price as stripe_gross,
         coalesce(missing.amount_off, 0) as missing_amount_off
@@ -19,6 +20,7 @@ select
     *,
     expected_gross - {{ discount_at('expected_gross', 'entitled') }} as expected_net,
     expected_gross - {{ discount_at('expected_gross', 'billed') }} as net_at_billed_discount,
+    expected_known_in_time - {{ discount_at('expected_known_in_time', 'billed') }} as net_known_in_time,
     expected_gross_at_billed_quantity - {{ discount_at('expected_gross_at_billed_quantity', 'billed') }}
         as net_at_billed_quantity,
     stripe_gross - {{ discount_at('stripe_gross', 'billed') }} as net_at_stripe_price

@@ -1,5 +1,6 @@
 -- The questions put to the rating: each charge at its expected terms and quantity, at its expected terms and the
 -- billed quantity, and at Stripe's own price and the billed quantity. The differences between them are the bridge.
+-- Where usage came late, also what could be known in time, so that the late part is a difference of whole quantities.
 with questions as (
     select
         charge_id,
@@ -20,6 +21,17 @@ with questions as (
         grace_percent,
         expected_multiplier as multiplier
     from {{ ref('int_rating__charges') }}
+    union all
+    select
+        charge_id,
+        'expected_known_in_time' as question,
+        expected_rate_id as rate_id,
+        known_in_time_quantity as quantity,
+        included_quantity,
+        grace_percent,
+        expected_multiplier as multiplier
+    from {{ ref('int_rating__charges') }}
+    where known_in_time_quantity != expected_quantity
     union all
     select
         charge_id,

@@ -49,33 +49,41 @@ joined as (
     left join {{ ref('int_billed__periods') }} as billed
         on terms.item_period_id = billed.item_period_id and terms.is_metered_at_stripe
     left join summed on terms.charge_id = summed.charge_id
+),
+
+decided as (
+    select
+        charge_id,
+        meter,
+        late_quantity,
+        duplicate_events,
+        is_covered_by_log,
+        has_line,
+        line_quantity,
+        line_count,
+        is_summary_known,
+        least_metered,
+        most_metered,
+        case
+            when is_covered_by_log then true_quantity
+            when phase = 'closed' then line_quantity
+            else 0
+        end as true_quantity,
+        case
+            when not is_metered_at_stripe then case when is_covered_by_log then true_quantity else 0 end
+            when not is_covered_by_log then case when phase = 'closed' then line_quantity else 0 end
+            when phase = 'open' and is_summary_known
+                then least(greatest(true_quantity, least_metered), most_metered)
+            when phase = 'open' then true_quantity
+            when line_quantity = true_quantity then true_quantity
+            when is_summary_known then least(greatest(line_quantity, least_metered), most_metered)
+            else line_quantity
+        end as metered_quantity
+    from joined
 )
 
 select
-    charge_id,
-    meter,
-    late_quantity,
-    duplicate_events,
-    is_covered_by_log,
-    has_line,
-    line_quantity,
-    line_count,
-    is_summary_known,
-    least_metered,
-    most_metered,
-    case
-        when is_covered_by_log then true_quantity
-        when phase = 'closed' then line_quantity
-        else 0
-    end as true_quantity,
-    case
-        when not is_metered_at_stripe then case when is_covered_by_log then true_quantity else 0 end
-        when not is_covered_by_log then case when phase = 'closed' then line_quantity else 0 end
-        when phase = 'open' and is_summary_known
-            then least(greatest(true_quantity, least_metered), most_metered)
-        when phase = 'open' then true_quantity
-        when line_quantity = true_quantity then true_quantity
-        when is_summary_known then least(greatest(line_quantity, least_metered), most_metered)
-        else line_quantity
-    end as metered_quantity
-from joined
+    *,
+    -- The part of the missing usage that nobody could have reported in time.
+    least(late_quantity, greatest(true_quantity - metered_quantity, 0)) as late_gap_quantity
+from decided
