@@ -45,6 +45,9 @@ METERS = {
     )
 }
 
+LOG_ONLY_METERS = {"report_exports": Meter("report_exports", "report_exports", "sum", ("reports",))}
+"""Meters of the usage log that Stripe does not have and nobody prices."""
+
 
 @dataclass(frozen=True)
 class UsageTerm:

@@ -26,7 +26,7 @@ from leakage_pipeline.simulator.ground_truth import History, Label, labels
 from leakage_pipeline.simulator.invoicing import due_invoices
 from leakage_pipeline.simulator.leaks import leaky_customer
 from leakage_pipeline.simulator.stripe_objects import StripeAccount
-from leakage_pipeline.simulator.usage import generate_usage
+from leakage_pipeline.simulator.usage import generate_usage, stray_usage, usage_after_end
 
 LEAKY_SHARE = 3  # every third customer has a leak
 EVENTS_PER_MONTH = 30
@@ -143,7 +143,11 @@ def live(world: World, customer: Customer) -> History:
     periods = customer.periods(world.as_of)
     usage = generate_usage(world, customer, periods)
     invoices = due_invoices(customer, periods, usage, world.as_of)
-    return History(world, customer, periods, usage, invoices)
+    return History(
+        *(world, customer, periods, usage, invoices),
+        stray=stray_usage(world, customer, periods),
+        after_end=usage_after_end(world, customer),
+    )
 
 
 def _leaky_indexes(world: World, customers: int) -> list[int]:

@@ -7,7 +7,7 @@ accounts and rates as CSV. Writes files, decides nothing about billing.
 import csv
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -23,7 +23,7 @@ from leakage_pipeline.simulator.customers import Contract, Customer, World
 from leakage_pipeline.simulator.ground_truth import History
 from leakage_pipeline.simulator.invoicing_periods import add_months, epoch
 from leakage_pipeline.simulator.pricing import to_major
-from leakage_pipeline.simulator.usage import DAY, MICROS, UsageEvent
+from leakage_pipeline.simulator.usage import DAY, MICROS, MeterUsage, UsageEvent
 
 REPEATED_SHARE = 0.01
 BAD_ROWS = 12
@@ -61,10 +61,10 @@ def usage_rows(world: World, histories: Sequence[History]) -> list[UsageRow]:
     today = epoch(world.as_of) // DAY
     rows: list[UsageRow] = []
     for history in histories:
-        for meter, usage in history.usage.items():
+        for customer_id, usage in _logged(history):
             for events in usage.periods:
                 for event in events:
-                    row = _row(history.customer, meter, event)
+                    row = _row(customer_id, usage.meter.name, event)
                     rows.append(row)
                     if rng.random() < REPEATED_SHARE:
                         # The same event again, in the next day's file.
@@ -79,13 +79,20 @@ def _fields(row: UsageRow) -> tuple[Any, ...]:
     )
 
 
-def _row(customer: Customer, meter: str, event: UsageEvent) -> UsageRow:
+def _logged(history: History) -> Iterator[tuple[str, MeterUsage]]:
+    """Everything a customer's history leaves in the log, with the id that stands there."""
+    customer = history.customer
+    own = customer.account.account_id if customer.logs_account_id else customer.customer_id
+    yield from ((own, usage) for usage in (*history.usage.values(), *history.after_end.values()))
+    if history.stray is not None and customer.stray_usage is not None:
+        yield customer.stray_usage[0], history.stray
+
+
+def _row(customer_id: str, meter: str, event: UsageEvent) -> UsageRow:
     return UsageRow(
         day=event.at // MICROS // DAY,
         event_id=event.event_id,
-        customer_id=(
-            customer.account.account_id if customer.logs_account_id else customer.customer_id
-        ),
+        customer_id=customer_id,
         meter=meter,
         value=event.value,
         occurred_at=event.at,
@@ -161,9 +168,9 @@ def overage_json(terms: Sequence[UsageTerm], currency: str) -> str:
     return json.dumps(rates) if rates else ""
 
 
-def included_json(terms: Sequence[UsageTerm]) -> str:
+def included_json(terms: Sequence[UsageTerm], without_rate: Sequence[tuple[str, int]] = ()) -> str:
     """The `included_usage` column; empty when the terms include nothing."""
-    included = {term.meter: term.included for term in terms if term.included}
+    included = {term.meter: term.included for term in terms if term.included} | dict(without_rate)
     return json.dumps(included) if included else ""
 
 
@@ -189,7 +196,7 @@ def contract_row(contract: Contract, customer: Customer) -> dict[str, Any]:
         "base_price": contract.base_price,
         "currency": contract.currency,
         "interval": contract.interval,
-        "included_usage": included_json(contract.terms),
+        "included_usage": included_json(contract.terms, contract.included),
         "overage_rates": overage_json(contract.terms, contract.currency),
         "grace_percent": contract.grace_percent,
         "discount_percent": contract.discount_percent,

@@ -137,7 +137,9 @@ class _CustomerObjects:
         account.invoices.extend(invoices)
         if self.customer.grant is not None:
             account.coupons.append(self._coupon(self.customer.grant))
-        for usage in self.history.usage.values():
+        for name, usage in self.history.usage.items():
+            if name not in METERS:
+                continue
             account.meter_events.extend(meter_events(self.customer, usage, self.history.periods))
 
     def _customer(self, balance: int) -> JsonObject:

@@ -89,6 +89,8 @@ class Contract:
     threshold: tuple[str, int] | None = None
     minimum_commitment: Decimal | None = None
     grandfathered: bool = False
+    included: tuple[tuple[str, int], ...] = ()
+    """Quantities included without a rate for what is above them."""
 
 
 @dataclass
@@ -120,10 +122,11 @@ class Cancellation:
 class UsageFault:
     """Usage that Stripe's meter did not see, or saw twice, from `since` until `until`.
 
-    `source` None means every source of the meter; `share` is the part of the events touched.
+    `source` None means every source of the meter; `share` is the part of the events touched. Late
+    usage reached the log only after the invoice; `logged_late` too, though Stripe was told in time.
     """
 
-    kind: Literal["lost", "doubled"]
+    kind: Literal["lost", "doubled", "late", "late_and_lost", "logged_late"]
     meter: str
     since: datetime
     until: datetime | None = None
@@ -138,6 +141,8 @@ class Leak:
     leakage_type: str
     variant: str
     meter: str | None = None
+    besides: tuple[str, ...] = ()
+    """Further finding types that the same fault shows as."""
 
 
 @dataclass
@@ -169,6 +174,10 @@ class Customer:
     has_small_gaps: bool = False
     credited_period: int | None = None
     usage_fault: UsageFault | None = None
+    stray_usage: tuple[str, str, int] | None = None
+    """An id that nobody knows, with a meter and how much of it is used under that id a month."""
+    uses_after_end: dict[str, int] = field(default_factory=dict)
+    """Monthly volume per meter that goes on after the subscription has ended."""
     missing_invoices: dict[int, Literal["absent", "void"]] = field(default_factory=dict)
     lowered_lines: dict[tuple[str, int], Decimal] = field(default_factory=dict)
     leak: Leak | None = None

@@ -18,6 +18,7 @@ from leakage_pipeline.simulator.customers import (
     Customer,
     Grant,
     LicenceStep,
+    UsageFault,
     Wish,
     World,
     closed_periods,
@@ -56,6 +57,27 @@ def _team(world: World, index: int) -> Customer:
 def _small_gaps(world: World, index: int) -> Customer:
     customer = new_customer(world, index, Wish("pro" if index % 2 else "basic", months=SEASONED))
     customer.has_small_gaps = True
+    return customer
+
+
+def _logged_late(world: World, index: int) -> Customer:
+    """Usage that came into the log after the invoice, though Stripe was told of it in time."""
+    customer = new_customer(world, index, Wish("basic", months=SEASONED))
+    closed = closed_periods(customer, world.as_of, timedelta(days=20))
+    period = customer.periods(world.as_of)[world.rng("late", index).choice(closed)]
+    customer.usage_fault = UsageFault(
+        "logged_late", "api_calls", period.start, period.end, share=0.3
+    )
+    return customer
+
+
+def _within_included(world: World, index: int) -> Customer:
+    """A quantity that a contract includes, without a rate above it, and never reached."""
+    customer = new_customer(world, index, Wish("team", months=SEASONED, quantity=3))
+    customer.volumes = {"api_calls": 10_000}
+    sign(customer, included=(("api_calls", 20_000),))
+    # Somebody's tests, under an id that nobody knows: not worth a finding.
+    customer.stray_usage = (f"test_{customer.customer_id[4:]}", "api_calls", 500)
     return customer
 
 
@@ -327,6 +349,8 @@ PROFILES: dict[str, Profile] = {
     "trial_running": _trial_running,
     "referral_once": _referral_once,
     "cancels_soon": _cancels_soon,
+    "logged_late": _logged_late,
+    "within_included": _within_included,
 }
 
 

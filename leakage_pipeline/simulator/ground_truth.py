@@ -5,13 +5,14 @@ never reads them; only `scoring` does.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from leakage_pipeline.simulator import leaks_usage
 from leakage_pipeline.simulator.catalog import FEATURES, UsageTerm, midnight
-from leakage_pipeline.simulator.customers import Customer, World
+from leakage_pipeline.simulator.customers import Customer, Leak, World
 from leakage_pipeline.simulator.invoicing import DueInvoice, DueLine
 from leakage_pipeline.simulator.invoicing_periods import Period, grid
 from leakage_pipeline.simulator.pricing import (
@@ -34,7 +35,7 @@ class Label:
     """One expected finding; `amount` is a magnitude in currency units."""
 
     customer_id: str
-    subscription_id: str
+    subscription_id: str | None
     leakage_type: str
     variant: str
     meter: str | None
@@ -42,7 +43,8 @@ class Label:
     period_end: datetime
     phase: str
     currency: str
-    amount: Decimal
+    amount: Decimal | None
+    """None for usage that nobody prices."""
 
     def as_row(self) -> dict[str, Any]:
         """The label as it stands in ground_truth.json: instants in ISO 8601, money as text."""
@@ -56,7 +58,7 @@ class Label:
             "period_end": self.period_end.isoformat(),
             "phase": self.phase,
             "currency": self.currency,
-            "amount": format(self.amount, "f"),
+            "amount": None if self.amount is None else format(self.amount, "f"),
         }
 
 
@@ -69,6 +71,8 @@ class History:
     periods: Sequence[Period]
     usage: dict[str, MeterUsage]
     invoices: Sequence[DueInvoice]
+    stray: MeterUsage | None = None
+    after_end: dict[str, MeterUsage] = field(default_factory=dict)
 
     def finalized_lines(self, index: int) -> Iterator[DueLine]:
         """Lines of a period on invoices that count as billed."""
@@ -89,8 +93,8 @@ class History:
         return ((i, period) for i, period in enumerate(self.periods) if not period.is_trial)
 
 
-Amounts = Iterator[tuple[Period, int]]
-"""Period and amount in minor units, not yet filtered."""
+Amounts = Iterator[tuple[Period, int | None]]
+"""Period and amount in minor units, not yet filtered; None for usage that nobody prices."""
 
 
 def labels(history: History) -> list[Label]:
@@ -98,28 +102,34 @@ def labels(history: History) -> list[Label]:
     leak = history.customer.leak
     if leak is None:
         return []
-    currency = history.customer.currency
-    smallest = MIN_AMOUNT * JPY_PER_USD if currency == "jpy" else MIN_AMOUNT
-    found = []
-    for period, minor in sorted(RULES[leak.leakage_type](history), key=lambda p: p[0].start):
-        value = to_major(minor, currency)
-        if value < smallest:
+    return [
+        label
+        for leakage_type in (leak.leakage_type, *leak.besides)
+        for label in _labels_of(history, leak, leakage_type)
+    ]
+
+
+def _labels_of(history: History, leak: Leak, leakage_type: str) -> Iterator[Label]:
+    customer = history.customer
+    smallest = MIN_AMOUNT * JPY_PER_USD if customer.currency == "jpy" else MIN_AMOUNT
+    owners: tuple[str, str | None] = (customer.customer_id, customer.subscription_id)
+    if customer.stray_usage is not None:
+        owners = (customer.stray_usage[0], None)
+    for period, minor in sorted(RULES[leakage_type](history), key=lambda p: p[0].start):
+        value = None if minor is None else to_major(minor, customer.currency)
+        if value is not None and value < smallest:
             continue
-        found.append(
-            Label(
-                customer_id=history.customer.customer_id,
-                subscription_id=history.customer.subscription_id,
-                leakage_type=leak.leakage_type,
-                variant=leak.variant,
-                meter=leak.meter,
-                period_start=period.start,
-                period_end=period.end,
-                phase="closed" if history.is_closed(period.end) else "open",
-                currency=currency,
-                amount=value,
-            )
+        yield Label(
+            *owners,
+            leakage_type=leakage_type,
+            variant=leak.variant,
+            meter=leak.meter,
+            period_start=period.start,
+            period_end=period.end,
+            phase="closed" if history.is_closed(period.end) else "open",
+            currency=customer.currency,
+            amount=value,
         )
-    return found
 
 
 def _list_price(history: History, plan: str, at: datetime) -> Decimal:
@@ -177,7 +187,7 @@ def _missing_overage(history: History) -> Amounts:
 
 
 def _usage_gap(history: History) -> Amounts:
-    """Signed charge of the true minus the metered quantity, where the gap is beyond tolerance."""
+    """Signed charge of what was known in time minus what was metered, beyond the tolerance."""
     leak = history.customer.leak
     if leak is None or leak.meter is None:
         return
@@ -188,11 +198,12 @@ def _usage_gap(history: History) -> Amounts:
         true, metered = used.true_quantity(index), used.metered_quantity(index)
         within = metered > 0 and abs(true - metered) * 100 <= TOLERANCE_PERCENT * metered
         if not within:
-            yield period, amount(rate, true) - amount(rate, metered)
+            known = true - used.late_quantity(index)
+            yield period, amount(rate, known) - amount(rate, metered)
 
 
 def _overbilled_usage(history: History) -> Amounts:
-    return ((period, -minor) for period, minor in _usage_gap(history))
+    return ((period, -(minor or 0)) for period, minor in _usage_gap(history))
 
 
 def _incorrect_discount(history: History) -> Amounts:
@@ -295,4 +306,5 @@ RULES: dict[str, Callable[[History], Amounts]] = {
     "missing_invoice": _missing_invoice,
     "access_after_cancellation": _access_after_cancellation,
     "seat_leakage": _seat_leakage,
+    **leaks_usage.RULES,
 }

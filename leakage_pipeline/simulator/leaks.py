@@ -1,25 +1,22 @@
-"""The leaks planted on customers: nine finding types, each in several ways.
+"""The leaks planted on customers, each finding type in several ways.
 
 A variant takes an honest customer and makes one thing wrong. What that costs per period is worked
 out in `ground_truth`. Add a variant by writing a function and naming it in `LEAKS`.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from leakage_pipeline.simulator import leaks_usage
 from leakage_pipeline.simulator.catalog import UsageTerm, midnight
 from leakage_pipeline.simulator.customers import (
-    HISTORY_MONTHS,
     QUIET_DAYS,
     Customer,
     Leak,
     UsageFault,
-    Wish,
     World,
     closed_periods,
-    new_customer,
 )
 from leakage_pipeline.simulator.customers_profiles import (
     cancel_at_end,
@@ -28,24 +25,19 @@ from leakage_pipeline.simulator.customers_profiles import (
     sign,
 )
 from leakage_pipeline.simulator.invoicing_periods import add_months, grid
+from leakage_pipeline.simulator.leaks_shared import INVOICE_GRACE, Variant
+from leakage_pipeline.simulator.leaks_shared import settled as _settled
+from leakage_pipeline.simulator.leaks_shared import some_closed as _some_closed
 from leakage_pipeline.simulator.pricing import package
-
-Variant = Callable[[World, int], Customer]
 
 INCIDENT_MONTHS_AGO = 6
 INCIDENT_SOURCE = "encode_4k"
 RECENT_CHANGE = timedelta(days=70)
-INVOICE_GRACE = timedelta(days=40)  # missing invoices are older than this: no grace is running
 
 
 def incident_started_at(as_of: datetime) -> datetime:
     """When `encode_4k` stopped reporting, for a whole group of customers at once."""
     return midnight(add_months(as_of, -INCIDENT_MONTHS_AGO).date()) + timedelta(hours=9, minutes=17)
-
-
-def _settled(world: World, index: int, plan: str, oldest_of: int = 4, **wish: object) -> Customer:
-    full = Wish(plan, months=(oldest_of, HISTORY_MONTHS), is_settled=True)
-    return new_customer(world, index, replace(full, **wish))  # type: ignore[arg-type]
 
 
 def _licence_only(world: World, index: int, oldest_of: int = 4) -> Customer:
@@ -105,11 +97,6 @@ def _line_lower(world: World, index: int) -> Customer:
     for period in _some_closed(world, customer, 2):
         customer.lowered_lines["transcode_minutes", period] = Decimal("0.6")
     return customer
-
-
-def _some_closed(world: World, customer: Customer, count: int) -> list[int]:
-    closed = closed_periods(customer, world.as_of, INVOICE_GRACE)
-    return sorted(world.rng("periods", customer.index).sample(closed, min(count, len(closed))))
 
 
 # --- unreported_usage and overbilled_usage -------------------------------------------------------
@@ -346,15 +333,16 @@ LEAKS: dict[str, tuple[tuple[str, str | None, Variant], ...]] = {
         ("after_cancelling_at_once", None, _access_after_cancelling_at_once),
     ),
     "seat_leakage": (("more_seats_than_billed", None, _more_seats_than_billed),),
+    **leaks_usage.LEAKS,
 }
 
 
 def leaky_customer(world: World, index: int, turn: int) -> Customer:
-    """The customer of the next leak in turn: all nine types once, then their next variants."""
+    """The customer of the next leak in turn: all types once, then their next variants."""
     leakage_type = list(LEAKS)[turn % len(LEAKS)]
     variants = LEAKS[leakage_type]
     name, meter, build = variants[turn // len(LEAKS) % len(variants)]
     customer = build(world, index)
     customer.profile = f"{leakage_type}/{name}"
-    customer.leak = Leak(leakage_type, name, meter)
+    customer.leak = Leak(leakage_type, name, meter, leaks_usage.BESIDES.get(name, ()))
     return customer

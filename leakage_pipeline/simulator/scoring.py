@@ -110,28 +110,29 @@ def _judge(result: Score, finding: Row, label: Row | None) -> None:
         result.unexpected.append(finding)
         return
     kind.true_positives += 1
-    stated = finding["leakage_amount"]
+    stated, known = finding["leakage_amount"], label["amount"]
     found = Decimal(0) if stated is None else Decimal(str(stated))
-    error = abs(found - Decimal(label["amount"]))
-    if error or stated is None:
+    error = abs(found - Decimal(known or 0))
+    if error or (stated is None) is not (known is None):
         kind.amount_error += error
         result.wrong_amounts.append((label, finding))
 
 
 def _key(row: Row) -> Key:
+    # Usage of nobody we know is told apart by the id that the log has.
+    customer = row["customer_id"] or _evidence(row, "customer_ref")
     return (
-        *(row["customer_id"], row["subscription_id"], row["leakage_type"]),
-        *(_meter(row), _instant(row["period_start"])),
+        *(customer, row["subscription_id"], row["leakage_type"]),
+        *(row.get("meter") or _evidence(row, "meter"), _instant(row["period_start"])),
     )
 
 
-def _meter(row: Row) -> str | None:
-    meter = row.get("meter")
+def _evidence(row: Row, name: str) -> str | None:
     evidence = row.get("evidence")
-    if meter is None and evidence is not None:
-        content = json.loads(evidence) if isinstance(evidence, str) else evidence
-        meter = content.get("meter")
-    return meter or None
+    if evidence is None:
+        return None
+    content = json.loads(evidence) if isinstance(evidence, str) else evidence
+    return content.get(name) or None
 
 
 def _instant(value: datetime | str) -> datetime:
@@ -186,6 +187,6 @@ def _row_text(row: Row) -> str:
     amount = row.get("leakage_amount", row.get("amount"))
     return (
         f"{row['leakage_type']} {row['customer_id']} {row['subscription_id']} "
-        f"{_meter(row) or '-'} from {_instant(row['period_start']):%Y-%m-%d %H:%M:%S}: "
+        f"{row.get('meter') or '-'} from {_instant(row['period_start']):%Y-%m-%d %H:%M:%S}: "
         f"{amount} {row['currency']}"
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 
-from leakage_pipeline.simulator.catalog import METERS, Meter
+from leakage_pipeline.simulator.catalog import LOG_ONLY_METERS, METERS, Meter
 from leakage_pipeline.simulator.customers import Customer, UsageFault, World
 from leakage_pipeline.simulator.invoicing_periods import Period, epoch
 from leakage_pipeline.simulator.stripe_objects import JsonObject, meter_event
@@ -40,6 +40,7 @@ class UsageEvent:
     source: str
     received_at: int
     reports: int = 1
+    is_late: bool = False
 
 
 @dataclass
@@ -57,6 +58,11 @@ class MeterUsage:
         """What Stripe's meter was told about a period."""
         return self._fold((event, event.reports) for event in self.periods[index] if event.reports)
 
+    def late_quantity(self, index: int) -> Decimal:
+        """What Stripe's meter was not told because it reached the log after the invoice."""
+        late = (event for event in self.periods[index] if event.is_late and not event.reports)
+        return self._fold((event, 1) for event in late)
+
     def _fold(self, events: Iterable[tuple[UsageEvent, int]]) -> Decimal:
         if self.meter.formula == "last":
             return max(((event.at, event.value) for event, _ in events), default=(0, Decimal(0)))[1]
@@ -70,16 +76,41 @@ def generate_usage(
     usage: dict[str, MeterUsage] = {}
     for name, monthly in customer.volumes.items():
         rng = world.rng("usage", customer.index, name)
-        meter = METERS[name]
+        meter = METERS.get(name) or LOG_ONLY_METERS[name]
         filled = MeterUsage(meter, [])
         for number, period in enumerate(periods):
             draw = _PeriodDraw(rng, world, customer, meter, period)
             events = draw.events(monthly, f"evt_{customer.customer_id[4:]}_{name}_{number}")
             filled.periods.append(events)
         if customer.usage_fault and customer.usage_fault.meter == name:
-            _apply_fault(rng, customer.usage_fault, filled)
+            _apply_fault(rng, customer.usage_fault, filled, periods)
         usage[name] = filled
     return usage
+
+
+def stray_usage(world: World, customer: Customer, periods: Sequence[Period]) -> MeterUsage | None:
+    """Usage of an id that nobody knows, over the customer's own periods; Stripe hears nothing."""
+    if customer.stray_usage is None:
+        return None
+    ghost, name, monthly = customer.stray_usage
+    rng = world.rng("stray usage", customer.index)
+    draws = (_PeriodDraw(rng, world, customer, METERS[name], period) for period in periods)
+    events = [draw.events(monthly, f"evt_{ghost}_{number}") for number, draw in enumerate(draws)]
+    return MeterUsage(METERS[name], events)
+
+
+def usage_after_end(world: World, customer: Customer) -> dict[str, MeterUsage]:
+    """Usage from the end of the subscription on, as one period; Stripe hears nothing."""
+    if customer.ended_at is None:
+        return {}
+    rest = Period(customer.ended_at, world.as_of, world.as_of)
+    used: dict[str, MeterUsage] = {}
+    for name, monthly in customer.uses_after_end.items():
+        rng = world.rng("after the end", customer.index, name)
+        draw = _PeriodDraw(rng, world, customer, METERS[name], rest)
+        code = f"evt_{customer.customer_id[4:]}_{name}_after"
+        used[name] = MeterUsage(METERS[name], [draw.events(monthly, code)])
+    return used
 
 
 class _PeriodDraw:
@@ -168,15 +199,23 @@ class _PeriodDraw:
         return [self._event(f"{prefix}_lost", at, lost, reports=0)]
 
 
-def _apply_fault(rng: random.Random, fault: UsageFault, usage: MeterUsage) -> None:
+def _apply_fault(
+    rng: random.Random, fault: UsageFault, usage: MeterUsage, periods: Sequence[Period]
+) -> None:
     since = epoch(fault.since) * MICROS
     until = epoch(fault.until) * MICROS if fault.until else None
-    for events in usage.periods:
-        for event in events:
+    for period, events in zip(periods, usage.periods, strict=True):
+        for number, event in enumerate(events):
             in_time = since <= event.at and (until is None or event.at < until)
             in_source = fault.source in (None, event.source)
             if in_time and in_source and rng.random() < fault.share:
-                event.reports = 0 if fault.kind == "lost" else 2
+                if "late" in fault.kind and (fault.kind != "late_and_lost" or number % 2):
+                    event.is_late = True
+                    event.received_at = (
+                        epoch(period.end) + rng.randint(2 * HOUR, 4 * DAY)
+                    ) * MICROS
+                if fault.kind != "logged_late":
+                    event.reports = 2 if fault.kind == "doubled" else 0
 
 
 def meter_events(

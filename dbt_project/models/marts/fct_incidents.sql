@@ -1,32 +1,98 @@
--- Findings with one cause as one row: same type, meter and cause (for usage the source whose volume is the gap).
+-- Findings with one cause as one row: same type, meter and cause (for usage the source whose volume is the gap), since
+-- the window in which it began. The monthly amount counts leaks that still run, each by its newest closed period.
+with findings as (
+    select
+        detections.*,
+        incidents.source,
+        incidents.started_at,
+        first_value(incidents.is_running) over newest as is_running_usage,
+        row_number() over newest = 1 as is_newest,
+        max(detections.period_end) over leak as last_period_end,
+        max(detections.period_start) over leak as last_period_start,
+        types.recurring
+    from {{ ref('fct_leakage_detections') }} as detections
+    inner join {{ ref('int_findings__incidents') }} as incidents on detections.detection_id = incidents.detection_id
+    inner join {{ ref('finding_types') }} as types on detections.leakage_type = types.leakage_type
+    window
+        leak as (
+            partition by detections.incident_id, detections.customer_id, detections.subscription_id
+        ),
+        newest as (
+            partition by detections.incident_id, detections.customer_id, detections.subscription_id
+            order by detections.phase = 'closed' desc, detections.period_start desc, detections.detection_id
+        )
+),
+
+-- A leak has ended when a closed period of its subscription without a finding follows, or when time has passed without
+-- any: one more period, and a week for the invoice.
+judged as (
+    select
+        findings.*,
+        findings.recurring
+        and coalesce(findings.is_running_usage, true)
+        and findings.last_period_end + (findings.last_period_end - findings.last_period_start) + interval '7 days'
+        >= settings.as_of
+        and (
+            findings.is_running_usage is not null
+            or not exists (
+                select 1 from {{ ref('int_terms__scopes') }} as scopes
+                where
+                    scopes.subscription_id = findings.subscription_id
+                    and scopes.phase = 'closed'
+                    and scopes.period_start >= findings.last_period_end
+            )
+        ) as is_running
+    from findings
+    cross join {{ ref('stg_business__audit_settings') }} as settings
+),
+
+totals as (
+    select
+        incident_id,
+        leakage_type,
+        direction,
+        meter,
+        source,
+        cause,
+        currency,
+        min(started_at) as started_at,
+        max(last_period_end) as last_period_end,
+        count(distinct coalesce(customer_id, cause)) as customers,
+        count(*) as findings,
+        coalesce(sum(leakage_amount), 0) as leakage_amount,
+        coalesce(sum(monthly_leakage_amount) filter (where is_newest and is_running), 0) as monthly_leakage_amount,
+        bool_or(is_running) as is_running,
+        min(first_detected_at) as first_detected_at
+    from judged
+    group by incident_id, leakage_type, direction, meter, source, cause, currency
+)
+
 select
     incident_id,
     leakage_type,
     direction,
     meter,
-    case when leakage_type in ('unreported_usage', 'overbilled_usage') then cause end as source,
+    source,
     cause,
-    min(period_start) as started_at,
-    count(distinct customer_id) as customers,
-    count(*) as findings,
-    sum(leakage_amount) as leakage_amount,
-    coalesce(
-        sum(monthly_leakage_amount) filter (where is_latest_period), 0
-    ) as monthly_leakage_amount,
+    started_at,
+    case when not is_running then last_period_end end as ended_at,
+    is_running,
+    customers,
+    findings,
+    leakage_amount,
+    monthly_leakage_amount,
+    -- A month has 30.4375 days on average.
+    round(monthly_leakage_amount / 30.4375, 2) as daily_leakage_amount,
     currency,
-    coalesce(
-        '`' || cause || '`: ', ''
-    ) || replace(leakage_type, '_', ' ') || coalesce(' of ' || meter, '') || ' since '
-    || to_char(min(period_start) at time zone 'utc', 'YYYY-MM-DD') || ': ' || count(distinct customer_id)::text
-    || case when count(distinct customer_id) = 1 then ' customer, ' else ' customers, ' end
-    || sum(leakage_amount)::text || ' ' || upper(currency) || ' so far.' as description
-from (
-    select
-        detections.*,
-        row_number() over (
-            partition by detections.incident_id, detections.customer_id, detections.subscription_id
-            order by detections.phase = 'closed' desc, detections.period_start desc
-        ) = 1 as is_latest_period
-    from {{ ref('fct_leakage_detections') }} as detections
-) as detections
-group by incident_id, leakage_type, direction, meter, cause, currency
+    first_detected_at,
+    coalesce('`' || cause || '`: ', '') || replace(leakage_type, '_', ' ') || coalesce(' of ' || meter, '')
+    || ' since ' || to_char(started_at at time zone 'utc', 'YYYY-MM-DD') || ': ' || customers::text
+    || case when customers = 1 then ' customer, ' else ' customers, ' end
+    || case
+        when is_running and monthly_leakage_amount > 0
+            then monthly_leakage_amount::text || ' ' || upper(currency) || ' a month, '
+        else ''
+    end
+    || leakage_amount::text || ' ' || upper(currency) || ' so far'
+    || case when is_running then '.' else '; it has ended.' end as description
+from totals

@@ -47,10 +47,7 @@ select
         )
         * (1 - 0.5 * coalesce(customers.churn_risk, 0)), 4
     ) as priority_score,
-    md5(concat_ws(
-        '|', published.leakage_type, published.direction, coalesce(published.meter, ''), coalesce(published.cause, ''),
-        published.currency
-    )) as incident_id,
+    incidents.incident_id,
     published.meter,
     published.reason,
     published.cause,
@@ -59,6 +56,7 @@ select
     coalesce(least(sightings.first_detected_at, published.as_of), published.as_of) as first_detected_at,
     published.as_of as last_detected_at
 from published
+inner join {{ ref('int_findings__incidents') }} as incidents on published.detection_id = incidents.detection_id
 left join {{ ref('dim_customers') }} as customers on published.customer_id = customers.customer_id
 left join {{ source('ops', 'detection_sightings') }} as sightings
     on published.detection_id = sightings.detection_id

@@ -21,7 +21,7 @@ described as (
         contracts.contracts_in_force,
         quantities.is_summary_known,
         gaps.is_published as is_usage_gap_published,
-        gaps.cause_source,
+        causes.cause_source,
         jsonb_strip_nulls(jsonb_build_object(
             'charge_id', charges.charge_id,
             'kind', charges.charge_kind,
@@ -56,6 +56,8 @@ described as (
     left join {{ ref('int_terms__metered_terms') }} as terms on charges.charge_id = terms.charge_id
     left join {{ ref('int_usage__metered_quantities') }} as quantities on charges.charge_id = quantities.charge_id
     left join {{ ref('int_usage__gaps') }} as gaps on charges.charge_id = gaps.charge_id
+    left join {{ ref('int_usage__gap_runs') }} as runs on charges.charge_id = runs.charge_id
+    left join {{ ref('int_usage__gap_causes') }} as causes on runs.run_id = causes.run_id
     left join {{ ref('int_terms__scope_contracts') }} as contracts on charges.scope_id = contracts.scope_id
     left join meter_names on charges.stripe_event_name = meter_names.stripe_event_name
     where not charges.cannot_rate

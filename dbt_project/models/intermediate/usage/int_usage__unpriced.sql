@@ -68,7 +68,7 @@ folded as (
         terms.scope_id,
         terms.stripe_event_name,
         coalesce(quantities.meter, terms.term_meter) as meter,
-        quantities.true_quantity - terms.included_quantity * (1 + terms.grace_percent / 100) as quantity,
+        trim_scale(quantities.true_quantity - terms.included_quantity * (1 + terms.grace_percent / 100)) as quantity,
         terms.included_quantity,
         null as event_count,
         null as sources
