@@ -61,7 +61,8 @@ usage_incidents as (
         min(started_at) over members as started_at,
         -- The newest incident of a source keeps the plain id; what is older is told apart by its day.
         case
-            when cause_source is null
+            when
+                cause_source is null
                 or group_number < max(group_number) over (partition by leakage_type, meter, currency, cause_source)
                 then to_char(min(started_at) over members at time zone 'utc', 'YYYY-MM-DD')
         end as told_apart_by

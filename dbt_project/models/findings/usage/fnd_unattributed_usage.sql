@@ -10,7 +10,8 @@ with months as (
         sum(estimates.amount) as amount,
         sum(usage.event_count) as event_count,
         bool_or(usage.is_known_account) as is_known_account,
-        string_agg({{ quantity_text('usage.quantity') }} || ' ' || usage.meter, ', ' order by usage.meter) as quantities,
+        string_agg({{ quantity_text('usage.quantity') }} || ' ' || usage.meter, ', ' order by usage.meter)
+            as quantities,
         jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
             'meter', usage.meter,
             'quantity', usage.quantity,
@@ -51,7 +52,10 @@ select
     || to_char(months.period_start at time zone 'utc', 'YYYY-MM')
     || case
         when months.amount is null then '; nobody prices that.'
-        else '; at the lowest list rates ' || {{ money_text('months.amount', 'months.currency_exponent', 'months.currency') }} || '.'
+        else
+            '; at the lowest list rates ' || {{ money_text(
+                'months.amount', 'months.currency_exponent', 'months.currency'
+            ) }} || '.'
     end as description,
     jsonb_build_object(
         'customer_ref', months.customer_ref,

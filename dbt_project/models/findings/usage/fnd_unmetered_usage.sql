@@ -23,13 +23,17 @@ select
     || {{ period_text('usage.period_start', 'usage.period_end') }}
     || case
         when usage.included_quantity is not null
-            then ' above the ' || {{ quantity_text('usage.included_quantity') }}
+            then
+                ' above the ' || {{ quantity_text('usage.included_quantity') }}
                 || ' included, for which no rate is agreed'
         else ', for which neither contract, price book nor subscription has a price'
     end
     || case
         when estimates.amount is null then '; nobody prices the meter.'
-        else '; at the lowest list rate ' || {{ money_text('estimates.amount', 'usage.currency_exponent', 'usage.currency') }} || '.'
+        else
+            '; at the lowest list rate ' || {{ money_text(
+                'estimates.amount', 'usage.currency_exponent', 'usage.currency'
+            ) }} || '.'
     end as description,
     jsonb_strip_nulls(jsonb_build_object(
         'meter', usage.meter,

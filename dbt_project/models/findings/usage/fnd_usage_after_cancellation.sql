@@ -26,7 +26,10 @@ select
     || to_char(usage.period_start at time zone 'utc', 'YYYY-MM-DD HH24:MI:SS') || ' UTC'
     || case
         when estimates.amount is null then '; nobody prices the meter.'
-        else '; at its last rate ' || {{ money_text('estimates.amount', 'usage.currency_exponent', 'usage.currency') }} || '.'
+        else
+            '; at its last rate ' || {{ money_text(
+                'estimates.amount', 'usage.currency_exponent', 'usage.currency'
+            ) }} || '.'
     end as description,
     jsonb_strip_nulls(jsonb_build_object(
         'meter', usage.meter,

@@ -2,22 +2,50 @@
 -- list rate of the meter that gives the least (billing model, section 4). Included quantities do not count, and neither
 -- does a free first tier, which is Stripe's way to include them. One row per usage that anybody prices.
 with asked as (
-    select usage_id, stripe_event_name, currency, period_start, quantity, null as rate_id
+    select
+        usage_id,
+        stripe_event_name,
+        currency,
+        period_start,
+        quantity,
+        null as rate_id
     from {{ ref('int_usage__unpriced') }}
     union all
-    select usage_id, stripe_event_name, currency, period_start, quantity, null as rate_id
+    select
+        usage_id,
+        stripe_event_name,
+        currency,
+        period_start,
+        quantity,
+        null as rate_id
     from {{ ref('int_usage__unattributed') }}
     union all
-    select usage_id, stripe_event_name, currency, period_start, quantity, rate_id
+    select
+        usage_id,
+        stripe_event_name,
+        currency,
+        period_start,
+        quantity,
+        rate_id
     from {{ ref('int_usage__after_cancellation') }}
 ),
 
 candidates as (
-    select asked.usage_id, asked.currency, asked.quantity, asked.rate_id, true as is_own_rate
+    select
+        asked.usage_id,
+        asked.currency,
+        asked.quantity,
+        asked.rate_id,
+        true as is_own_rate
     from asked
     where asked.rate_id is not null
     union all
-    select asked.usage_id, asked.currency, asked.quantity, rates.rate_id, false as is_own_rate
+    select
+        asked.usage_id,
+        asked.currency,
+        asked.quantity,
+        rates.rate_id,
+        false as is_own_rate
     from asked
     inner join {{ ref('int_usage__list_rates') }} as rates
         on
@@ -69,7 +97,8 @@ tiered as (
         tiers.flat_amount,
         case
             when quantities.tiers_mode = 'volume' then quantities.rated_quantity
-            else least(quantities.rated_quantity, coalesce(tiers.up_to, quantities.rated_quantity))
+            else
+                least(quantities.rated_quantity, coalesce(tiers.up_to, quantities.rated_quantity))
                 - tiers.from_quantity
         end as units
     from quantities

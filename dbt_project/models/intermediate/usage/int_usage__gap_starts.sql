@@ -15,9 +15,9 @@ with windows as (
         on
             runs.customer_id = windows.customer_id
             and runs.stripe_event_name = windows.stripe_event_name
-            and windows.window_start
-            >= greatest(prices.period_start, coalesce(prices.trial_ended_at, prices.period_start))
-            and windows.window_start < prices.period_end
+            and greatest(prices.period_start, coalesce(prices.trial_ended_at, prices.period_start))
+            <= windows.window_start
+            and prices.period_end > windows.window_start
     cross join lateral (values (windows.source), ('*')) as named (source)
     where runs.is_first and runs.formula != 'last' and named.source != ''
     group by runs.run_id, runs.gap_quantity, named.source, windows.window_start

@@ -1,22 +1,24 @@
 -- Every list rate of a meter, with the span in which it holds: rates of the price book, and active metered prices at
--- Stripe. From these usage that no authority prices is estimated (billing model, section 4). A price that only customers
--- with an agreed rate of their own are on is a deal, not a list price.
-with deal_prices as (
+-- Stripe. From these usage that no authority prices is estimated (billing model, section 4). A price that only
+-- customers with an agreed rate of their own are on is a deal, not a list price.
+with agreed as (
+    select distinct
+        contracts.customer_id,
+        terms.stripe_event_name
+    from {{ ref('stg_business__contracts') }} as contracts
+    inner join {{ ref('int_terms__meter_terms') }} as terms
+        on terms.term_kind = 'contract' and contracts.contract_id = terms.term_id
+    where terms.rate_id is not null
+),
+
+deal_prices as (
     select items.price_id
     from {{ ref('stg_stripe__subscription_items') }} as items
     inner join {{ ref('stg_stripe__subscriptions') }} as subscriptions
         on items.subscription_id = subscriptions.subscription_id
     inner join {{ ref('stg_stripe__prices') }} as prices on items.price_id = prices.price_id
     inner join {{ ref('stg_stripe__meters') }} as meters on prices.meter_id = meters.meter_id
-    left join (
-        select distinct
-            contracts.customer_id,
-            terms.stripe_event_name
-        from {{ ref('stg_business__contracts') }} as contracts
-        inner join {{ ref('int_terms__meter_terms') }} as terms
-            on terms.term_kind = 'contract' and contracts.contract_id = terms.term_id
-        where terms.rate_id is not null
-    ) as agreed
+    left join agreed
         on subscriptions.customer_id = agreed.customer_id and meters.event_name = agreed.stripe_event_name
     group by items.price_id
     having bool_and(agreed.customer_id is not null)

@@ -1,5 +1,9 @@
 -- Usage of ids that nobody knows, by month and meter (billing model 7.29), in the reporting currency: whose it is would
 -- tell the currency. An id that the accounts file names without a customer at Stripe is told apart.
+with known_accounts as (
+    select distinct account_id from {{ ref('stg_business__accounts') }}
+)
+
 select
     strays.customer_ref || '|' || to_char(strays.window_start at time zone 'utc', 'YYYY-MM')
     || '|' || coalesce(mappings.stripe_event_name, strays.meter) as usage_id,
@@ -15,12 +19,11 @@ select
         else sum(strays.quantity_sum)
     end as quantity,
     sum(strays.event_count) as event_count,
-    exists (
-        select 1 from {{ ref('stg_business__accounts') }} as accounts where accounts.account_id = strays.customer_ref
-    ) as is_known_account
+    bool_or(accounts.account_id is not null) as is_known_account
 from {{ ref('stg_usage__unattributed') }} as strays
 cross join {{ ref('stg_business__audit_settings') }} as settings
 left join {{ ref('stg_business__meter_mappings') }} as mappings on strays.meter = mappings.meter
+left join known_accounts as accounts on strays.customer_ref = accounts.account_id
 left join {{ ref('stg_stripe__meters') }} as meters
     on coalesce(mappings.stripe_event_name, strays.meter) = meters.event_name and meters.status = 'active'
 group by
