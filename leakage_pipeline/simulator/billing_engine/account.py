@@ -3,14 +3,16 @@
 Products, prices and meters are added once by whoever owns the catalogue.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from leakage_pipeline.simulator import stripe_objects as build
 from leakage_pipeline.simulator.billing_engine.commands import Coupon
+from leakage_pipeline.simulator.billing_engine.discounts import take_off
+from leakage_pipeline.simulator.billing_engine.edits import InvoiceEdit, apply_edits
 from leakage_pipeline.simulator.billing_engine.engine import play
 from leakage_pipeline.simulator.billing_engine.ledger import Buyer, Line, Plan, Subscription
-from leakage_pipeline.simulator.billing_engine.prices import price_object
+from leakage_pipeline.simulator.billing_engine.prices import price_object, rounding_unit
 from leakage_pipeline.simulator.billing_engine.rendering import subscription_object
 from leakage_pipeline.simulator.billing_engine.settlement import (
     CreditNoteOrder,
@@ -19,6 +21,7 @@ from leakage_pipeline.simulator.billing_engine.settlement import (
 )
 from leakage_pipeline.simulator.billing_engine.subscription_events import KEPT_FOR
 from leakage_pipeline.simulator.billing_engine.usage import MeterBook
+from leakage_pipeline.simulator.billing_engine.writer import LineWriter
 from leakage_pipeline.simulator.stripe_objects import JsonObject, StripeAccount
 
 
@@ -41,6 +44,19 @@ class Billed:
                 if status[invoice.invoice_id] not in {"draft", "void"}:
                     yield from ((sub, line) for line in invoice.lines)
 
+    @property
+    def usage_so_far(self) -> Iterable[tuple[Subscription, Line]]:
+        """What the running periods' usage would be billed at now, discounts included."""
+        for sub in self.subscriptions:
+            if sub.status != "active":
+                continue
+            writer = LineWriter(sub, self.usage, "preview")
+            lines = [line for item in sub.items for line in writer.used(item, self.as_of)]
+            take_off(lines, sub.discounts, self.as_of, rounding_unit(sub.currency))
+            for line in lines:
+                line.end = line.service[1]
+                yield sub, line
+
 
 @dataclass(frozen=True)
 class Life:
@@ -50,11 +66,14 @@ class Life:
     plans: tuple[Plan, ...]
     usage: MeterBook = field(default_factory=MeterBook)
     credits: tuple[CreditNoteOrder, ...] = ()
+    edits: tuple[InvoiceEdit, ...] = ()
 
 
 def bill(life: Life, as_of: int) -> Billed:
     """Bill a customer up to `as_of`."""
     subscriptions = [play(life.buyer, plan, life.usage, as_of) for plan in life.plans]
+    for sub in subscriptions:
+        apply_edits(sub, life.edits)
     settlement = settle(life.buyer, subscriptions, as_of, life.credits)
     return Billed(life.buyer, subscriptions, settlement, life.usage, as_of)
 
@@ -77,6 +96,7 @@ def add_to(account: StripeAccount, billed: Billed) -> None:
     for sub in billed.subscriptions:
         account.subscriptions.append(subscription_object(sub, as_of))
         account.invoice_items.extend(invoice_items(sub))
+        account.events.extend(recent_events(sub, as_of))
         account.coupons.extend(
             coupon_object(coupon, as_of)
             for coupon in {active.discount.coupon for active in sub.discounts}
@@ -93,14 +113,9 @@ def add_to(account: StripeAccount, billed: Billed) -> None:
     )
 
 
-def recent_events(subscriptions: Sequence[Subscription], as_of: int) -> list[JsonObject]:
+def recent_events(sub: Subscription, as_of: int) -> list[JsonObject]:
     """The events that Stripe still shows: those of the last 30 days."""
-    return [
-        event
-        for sub in subscriptions
-        for event in sub.events
-        if as_of - KEPT_FOR <= event["created"] <= as_of
-    ]
+    return [event for event in sub.events if as_of - KEPT_FOR <= event["created"] <= as_of]
 
 
 def invoice_items(sub: Subscription) -> list[JsonObject]:

@@ -56,8 +56,23 @@ def exact_gross(item: Item, currency: str) -> Fraction:
     return Fraction(item.price.gross(item.units, currency))
 
 
-def full_net(sub: Subscription, item: Item, at: int) -> Fraction:
-    """The full period's fee after the discounts in force: what a debit prorates.
+def in_force(sub: Subscription, item: Item, at: int) -> list[ActiveDiscount]:
+    """The discounts that count for an item at this second."""
+    return [
+        active
+        for active in sub.discounts
+        if active.applies(at) and active.item_id in {None, item.item_id}
+    ]
+
+
+def last_used(sub: Subscription, item: Item) -> list[ActiveDiscount]:
+    """The discounts that the item's last charge was made with: what classic credits go by."""
+    used = item.debits[-1].used if item.debits else set()
+    return [active for active in sub.discounts if active.discount.discount_id in used]
+
+
+def full_net(sub: Subscription, item: Item, discounts: Sequence[ActiveDiscount]) -> Fraction:
+    """The full period's fee after discounts: what a proration takes its share of.
 
     Classic mode takes an amount off each item whole; flexible mode in proportion to the fees.
     """
@@ -66,9 +81,7 @@ def full_net(sub: Subscription, item: Item, at: int) -> Fraction:
         (exact_gross(other, sub.currency) for other in sub.items if other.price.meter is None),
         Fraction(0),
     )
-    for active in sub.discounts:
-        if not active.applies(at) or active.item_id not in {None, item.item_id}:
-            continue
+    for active in discounts:
         coupon = active.discount.coupon
         if coupon.percent_off is not None:
             net *= 1 - Fraction(coupon.percent_off) / 100

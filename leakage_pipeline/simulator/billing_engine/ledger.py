@@ -52,11 +52,20 @@ class Line:
 
 @dataclass
 class Debit:
-    """Time of an item that was charged in advance, as it was charged; credits go back to it."""
+    """Time of an item that was charged in advance, as it was charged; credits go back to it.
+
+    `inside` are the discounts that a proration's amount already holds.
+    """
 
     line: Line
     start: int
     end: int
+    inside: tuple[str, ...] = ()
+
+    @property
+    def used(self) -> set[str]:
+        """Ids of the discounts that were used for this charge."""
+        return {key for key, _ in self.line.off} | set(self.inside)
 
 
 @dataclass

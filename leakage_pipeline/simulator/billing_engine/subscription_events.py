@@ -3,6 +3,7 @@
 Stripe keeps events for 30 days; who renders an account leaves older ones out.
 """
 
+from leakage_pipeline.simulator import stripe_objects as build
 from leakage_pipeline.simulator.stripe_objects import JsonObject
 
 KEPT_FOR = 30 * 86_400
@@ -16,30 +17,20 @@ def record(
     if not is_new and not previous:
         return
     kind = "created" if is_new else _kind(previous, after)
-    data: JsonObject = {"object": after}
-    if kind == "updated":
-        data["previous_attributes"] = previous
     events.append(
-        {
-            "id": f"evt_{after['id'][4:]}_{len(events) + 1:03d}",
-            "object": "event",
-            "api_version": "2026-10-28.endive",
-            "created": at,
-            "data": data,
-            "livemode": False,
-            "pending_webhooks": 0,
-            "request": {"id": None, "idempotency_key": None},
-            "type": f"customer.subscription.{kind}",
-        }
+        build.event(
+            f"evt_{after['id'][4:]}_{len(events) + 1:03d}",
+            type=f"customer.subscription.{kind}",
+            created=at,
+            data_object=after,
+            previous_attributes=previous if kind == "updated" else None,
+        )
     )
 
 
 def _changed(before: JsonObject, after: JsonObject) -> JsonObject:
     """Old values of the top-level keys that differ; of items the whole old list."""
-    old = {key: before.get(key) for key in after if before.get(key) != after[key]}
-    if "items" in old:
-        old["items"] = {"data": before["items"]["data"]}
-    return old
+    return {key: before.get(key) for key in after if before.get(key) != after[key]}
 
 
 def _kind(previous: JsonObject, after: JsonObject) -> str:

@@ -13,6 +13,8 @@ from leakage_pipeline.simulator.billing_engine.discounts import (
     exact_gross,
     floored,
     full_net,
+    in_force,
+    last_used,
 )
 from leakage_pipeline.simulator.billing_engine.ledger import (
     Debit,
@@ -74,7 +76,7 @@ class LineWriter:
         """The unused time from here on given back, toward minus infinity.
 
         Flexible mode credits every original debit with what was really charged; classic mode the
-        present price, quantity and discounts, charged or not.
+        present price and quantity, charged or not, with the discounts last used.
         """
         if item.price.meter is not None or item.is_trial or at >= item.end:
             return []
@@ -86,7 +88,8 @@ class LineWriter:
                 lines.append(self._proration(item, amount, at, debit.line))
             return lines
         share = Fraction(item.end - at, item.full[1] - item.full[0])
-        amount = floored(-full_net(self.sub, item, at) * share, self.sub.currency)
+        net = full_net(self.sub, item, last_used(self.sub, item))
+        amount = floored(-net * share, self.sub.currency)
         origin = item.debits[-1].line if item.debits else None
         return [self._proration(item, amount, at, origin, quantity=item.units)]
 
@@ -95,9 +98,11 @@ class LineWriter:
         if item.price.meter is not None or item.is_trial or at >= item.end:
             return []
         share = Fraction(item.end - at, item.full[1] - item.full[0])
-        amount = floored(full_net(self.sub, item, at) * share, self.sub.currency)
+        discounts = in_force(self.sub, item, at)
+        amount = floored(full_net(self.sub, item, discounts) * share, self.sub.currency)
         line = self._proration(item, amount, at, None)
-        item.debits = [Debit(line, at, item.end)]
+        inside = tuple(active.discount.discount_id for active in discounts)
+        item.debits = [Debit(line, at, item.end, inside)]
         return [line]
 
     def as_invoice_item(self, line: Line) -> Line:

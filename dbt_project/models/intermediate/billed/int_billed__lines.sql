@@ -90,3 +90,11 @@ inner join {{ ref('int_periods__item_periods') }} as periods
         and identified.period_start >= periods.period_start
         -- The credit for an immediate cancellation begins where the last period ends (billing model 7.7).
         and (identified.period_start < periods.period_end or periods.is_last)
+where
+    -- Classic billing mode announces a new metered item by a line of nothing for the period that only begins.
+    not coalesce(
+        periods.usage_type = 'metered'
+        and identified.amount = 0
+        and coalesce(identified.quantity, 0) = 0
+        and identified.invoice_created_at < identified.period_end, false
+    )
