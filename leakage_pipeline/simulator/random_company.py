@@ -21,11 +21,13 @@ from leakage_pipeline.simulator.billing_engine.prices import (
     price_object,
 )
 from leakage_pipeline.simulator.ground_truth import Label
+from leakage_pipeline.simulator.random_company_changes import draw_changes
 from leakage_pipeline.simulator.random_company_customers import (
     Member,
     Scene,
     contract_row,
     draw_member,
+    use,
 )
 from leakage_pipeline.simulator.random_company_leaks import plant
 from leakage_pipeline.simulator.random_company_noise import season
@@ -99,6 +101,9 @@ def random_company(
     for number in range(customers):
         member, offers = draw_member(scene, number)
         members.append(member)
+        if not leaks:
+            draw_changes(scene, member, offers)
+        use(scene, member, offers)
         if leaks:
             life, labels = plant(scene, member, offers)
             company.labels.extend(labels)
@@ -130,6 +135,9 @@ def _add_catalogue(company: RandomCompany, terms: Terms, members: Sequence[Membe
         account.meters.append(meter_object(meter, FOUNDED))
         if log_name != meter.event_name:
             company.meters[log_name] = meter.event_name
+    account.products.append(
+        build.product(f"prod_{terms.code}_addon", name=f"{terms.code} add-on", created=FOUNDED)
+    )
     prices: dict[str, BilledPrice] = {}
     for plan in terms.plans:
         account.products.append(

@@ -60,6 +60,7 @@ class Member:
     sends_invoices: bool = False
     end: int | None = None
     credits: list[CreditNoteOrder] = field(default_factory=list)
+    log_until: dict[str, int] = field(default_factory=dict)
 
     @property
     def code(self) -> str:
@@ -114,10 +115,15 @@ def draw_member(scene: Scene, number: int) -> tuple[Member, list[MeterOffer]]:
     draw_discount(scene, member)
     draw_end(scene, member)
     member.account = account_of(scene, member, quantity)
-    for offer in offers:
-        quiet = LEAKY_QUIET if scene.is_leaky else QUIET
-        member.log.extend(draw_usage(rng, scene.as_of - quiet, member, offer))
     return member, offers
+
+
+def use(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
+    """Let the customer use what it subscribed to, for as long as it did."""
+    quiet = LEAKY_QUIET if scene.is_leaky else QUIET
+    for offer in offers:
+        latest = min(scene.as_of - quiet, member.log_until.get(offer.log_name, scene.as_of))
+        member.log.extend(draw_usage(scene.rng, latest, member, offer))
 
 
 def draw_start(rng: random.Random, rhythm: tuple[str, int], as_of: int) -> int:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Protocol
 
 from leakage_pipeline.simulator.billing_engine.calendar import DAY, SECONDS
-from leakage_pipeline.simulator.billing_engine.commands import Create
+from leakage_pipeline.simulator.billing_engine.commands import ChangeTrialEnd, Command, Create
 from leakage_pipeline.simulator.billing_engine.ledger import Buyer
 from leakage_pipeline.simulator.billing_engine.usage import Reported
 from leakage_pipeline.simulator.random_company_terms import MeterOffer, PlanOffer, chance
@@ -39,6 +39,7 @@ class User(Protocol):
     buyer: Buyer
     plan: PlanOffer
     create: Create
+    later: list[Command]
     end: int | None
 
 
@@ -86,7 +87,11 @@ def _is_near_a_bound(at: int, member: User) -> bool:
     Every bound keeps the second of the minute of the start or of the trial's end.
     """
     create = member.create
-    known = (create.at, create.trial_end, create.anchor, create.backdate_to, member.end)
+    known = [create.at, create.trial_end, create.anchor, create.backdate_to, member.end]
+    known.extend(
+        command.trial_end if isinstance(command, ChangeTrialEnd) else command.at
+        for command in member.later
+    )
     turns = [turn for turn in known if turn is not None]
     return any(abs(at % DAY - turn % DAY) <= 2 * MINUTE for turn in turns)
 
