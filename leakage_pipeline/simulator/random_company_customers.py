@@ -285,7 +285,10 @@ def draw_end(scene: Scene, member: Member) -> None:
         return
     at = begin + rng.randint(DAY, room)
     if chance(rng, 0.5):
-        member.later.append(Cancel(at, prorate=chance(rng, 0.5), invoice_now=True))
+        # What a coupon's amount leaves of a prorated credit is another story.
+        is_simple = all(d.coupon.amount_off is None for d in create.discounts)
+        prorate = is_simple and chance(rng, 0.5)
+        member.later.append(Cancel(at, prorate=prorate, invoice_now=True))
         member.end = at
         return
     member.later.append(CancelAtPeriodEnd(at))

@@ -30,6 +30,8 @@ DRAFT = 3600
 GRACE = 3 * DAY  # how long an invoice may be missing
 TOLERANCE = Decimal(5)  # percent of the metered quantity
 FINEST = Decimal("1e-12")  # of a Stripe price
+ONLY_OVERBILLING = {"overbilled_price", "double_charge"}
+OVERBILLING = {*ONLY_OVERBILLING, "incorrect_discount"}
 Matches = Callable[[Line], bool]
 
 
@@ -72,9 +74,10 @@ def labels_of(planted: Planted, member: Member, as_of: int) -> list[Label]:
         end = natural_end if ended is None else min(natural_end, ended)
         gap = owed.get(start, (0, 0))[1] - billed.get(start, (0, 0))[1]
         is_late = end + planted.grace <= as_of or not planted.grace
-        if not gap or not is_late or not planted.published(right, wrong, (start, end)):
+        kind = planted.kind if gap > 0 or planted.kind in OVERBILLING else planted.opposite
+        is_told = planted.published(right, wrong, (start, end)) and is_late and gap != 0
+        if not is_told or kind is None or (gap > 0 and kind in ONLY_OVERBILLING):
             continue
-        kind = planted.kind if planted.opposite is None or gap > 0 else planted.opposite
         found.append(
             Label(
                 customer_id=member.buyer.customer_id,
@@ -262,10 +265,14 @@ def _final_usage(scene: Scene, member: Member, offers: list[MeterOffer]) -> Plan
 
 def _missing_invoice(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
     right = member.life()
+    ending = member.later[-1] if member.later else None
     renewals = [
         invoice
         for invoice in bill(right, scene.as_of).subscriptions[0].invoices
-        if invoice.reason == "subscription_cycle" and invoice.finalizes_at < scene.as_of
+        if invoice.reason == "subscription_cycle"
+        and invoice.finalizes_at < scene.as_of
+        # A final invoice that is not made is another leak: the last usage is lost.
+        and not (isinstance(ending, Cancel) and invoice.created >= ending.at)
     ]
     if not renewals:
         return None
@@ -407,6 +414,8 @@ def plant(scene: Scene, member: Member, offers: list[MeterOffer]) -> tuple[Life,
     """Plant the first leak in a drawn order that fits and costs something; none may fit."""
     kinds = list(VARIANTS)
     scene.rng.shuffle(kinds)
+    if any(isinstance(command, Cancel) for command in member.later):
+        kinds.sort(key=lambda kind: kind != "final_usage_lost")  # nobody else can lose it
     for kind in kinds:
         trial = copy.deepcopy(member)
         planted = scene.rng.choice(VARIANTS[kind])(scene, trial, offers)

@@ -184,9 +184,11 @@ def draw_rate(rng: random.Random, quantity: int, currency: str) -> tuple[Rate, i
     """A rate with interesting edges about a quantity, and how much of it is included."""
     step = 10 if currency == "kwd" else 1
     fine = rng.choice((0, 0, 1, 3, 12))
+    # Cheap units where many are used, so that a period comes to some hundred of the currency.
+    most = max(10, 5_000_000 // max(1, quantity))
 
     def unit() -> str:
-        return str(Decimal(rng.randint(1, 9 * 10 ** min(fine + 1, 7)) * step).scaleb(-fine))
+        return str(Decimal(rng.randint(1, most * 10**fine // 100) * step).scaleb(-fine))
 
     kind = rng.choice(("per_unit", "package", "graduated", "volume"))
     included = 0
