@@ -1,124 +1,48 @@
-"""One leak in one customer: the right world, the world as it is, and the difference as labels.
+"""The leaks of random companies: each variant turns one honest customer into a leaky one.
 
-Both worlds are billed by the engine; a label is what the right one bills more (or less) for a
-period. A variant that does not fit the customer returns None and the next one is tried.
+A variant that does not fit the customer returns None and the next one is tried. What a leak costs
+is worked out in `random_company_planted`.
 """
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 
 from leakage_pipeline.simulator.billing_engine.account import Billed, Life, bill
 from leakage_pipeline.simulator.billing_engine.commands import (
     Cancel,
+    ChangeItem,
     Coupon,
     Create,
     Discount,
 )
 from leakage_pipeline.simulator.billing_engine.edits import InvoiceEdit
-from leakage_pipeline.simulator.billing_engine.ledger import Line, Span
+from leakage_pipeline.simulator.billing_engine.ledger import Span
 from leakage_pipeline.simulator.billing_engine.prices import BilledPrice, exponent
 from leakage_pipeline.simulator.ground_truth import Label
-from leakage_pipeline.simulator.invoicing_periods import from_epoch
-from leakage_pipeline.simulator.pricing import Rate
-from leakage_pipeline.simulator.random_company_customers import Member, Scene, contract_of
+from leakage_pipeline.simulator.pricing import Rate, per_unit
+from leakage_pipeline.simulator.random_company_customers import (
+    Member,
+    Scene,
+    contract_of,
+    own_price,
+)
+from leakage_pipeline.simulator.random_company_planted import (
+    DAY,
+    DRAFT,
+    GRACE,
+    TOLERANCE,
+    Planted,
+    Variant,
+    is_fee,
+    labels_of,
+    of_meter,
+)
 from leakage_pipeline.simulator.random_company_terms import PRICED, MeterOffer
 
-DAY = 86_400
-DRAFT = 3600
-GRACE = 3 * DAY  # how long an invoice may be missing
-TOLERANCE = Decimal(5)  # percent of the metered quantity
+HOUR = 3600
+EVENTS_KEPT = 29 * DAY
 FINEST = Decimal("1e-12")  # of a Stripe price
-ONLY_OVERBILLING = {"overbilled_price", "double_charge"}
-OVERBILLING = {*ONLY_OVERBILLING, "incorrect_discount"}
-Matches = Callable[[Line], bool]
-
-
-@dataclass
-class Planted:
-    """A leak as it was planted: `wrong` is what Stripe shows, `kind` its finding type.
-
-    `meter` is the log's name; `counts` tells the lines that the leak is about; `is_open_too` that
-    a running period's usage so far is judged; `grace` that a finding waits some days.
-    """
-
-    right: Life
-    wrong: Life
-    kind: str
-    variant: str
-    counts: Matches
-    meter: str | None = None
-    is_open_too: bool = False
-    grace: int = 0
-    published: Callable[[Billed, Billed, Span], bool] = lambda _right, _wrong, _span: True
-    opposite: str | None = None
-    minimum: int | None = None
-
-
-Variant = Callable[[Scene, Member, list[MeterOffer]], Planted | None]
-
-
-def labels_of(planted: Planted, member: Member, as_of: int) -> list[Label]:
-    """The findings that the audit must have, to the cent."""
-    right, wrong = bill(planted.right, as_of), bill(planted.wrong, as_of)
-    owed, billed = _nets(planted, right), _nets(planted, wrong)
-    if planted.minimum is not None:
-        owed = {start: (end, planted.minimum) for start, (end, _) in owed.items()}
-        owed = {k: v for k, v in owed.items() if k >= (member.create.trial_end or 0)}
-        billed = {k: v for k, v in billed.items() if k in owed}
-    ended = wrong.subscriptions[0].ended_at
-    found = []
-    for start in sorted(owed.keys() | billed.keys()):
-        natural_end = owed.get(start, billed.get(start, (0, 0)))[0]
-        end = natural_end if ended is None else min(natural_end, ended)
-        gap = owed.get(start, (0, 0))[1] - billed.get(start, (0, 0))[1]
-        is_late = end + planted.grace <= as_of or not planted.grace
-        kind = planted.kind if gap > 0 or planted.kind in OVERBILLING else planted.opposite
-        is_told = planted.published(right, wrong, (start, end)) and is_late and gap != 0
-        if not is_told or kind is None or (gap > 0 and kind in ONLY_OVERBILLING):
-            continue
-        found.append(
-            Label(
-                customer_id=member.buyer.customer_id,
-                subscription_id=member.subscription_id,
-                leakage_type=kind,
-                variant=planted.variant,
-                meter=planted.meter,
-                period_start=from_epoch(start),
-                period_end=from_epoch(end),
-                phase="closed" if end + DRAFT <= as_of else "open",
-                currency=member.buyer.currency,
-                amount=Decimal(abs(gap)).scaleb(-exponent(member.buyer.currency)),
-            )
-        )
-    return found
-
-
-def _nets(planted: Planted, billed: Billed) -> dict[int, tuple[int, int]]:
-    """Period start to its end and the net amount of the lines that count."""
-    lines = [line for _, line in billed.lines]
-    if planted.is_open_too:
-        lines.extend(line for _, line in billed.usage_so_far)
-    totals: dict[int, tuple[int, int]] = {}
-    for line in lines:
-        if planted.counts(line):
-            start, end = line.service
-            totals[start] = (end, totals.get(start, (end, 0))[1] + line.net)
-    return totals
-
-
-def is_fee(line: Line) -> bool:
-    """A line of a licence: its fee or a proration of it."""
-    return line.price.meter is None
-
-
-def of_meter(offer: MeterOffer) -> Matches:
-    """The lines of one meter."""
-    return lambda line: line.price.meter == offer.meter
-
-
-# ---------------------------------------------------------------- prices
 
 
 def _reprice(member: Member, name: str, price: BilledPrice) -> Life:
@@ -383,6 +307,39 @@ def _totals(billed: Billed) -> dict[int, tuple[int, int]]:
     return totals
 
 
+def _unbilled_change(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
+    """Another quantity, or price, from the middle of a period on, and nothing prorated.
+
+    Recent enough for Stripe's events to tell the second, and in a period that is over.
+    """
+    base = next((item for item in member.create.items if item.name == "base"), None)
+    if base is None or base.quantity is None or member.later or member.buyer.currency == "kwd":
+        return None
+    rate = base.price.rate_in(member.buyer.currency)
+    over = [
+        line.service
+        for _, line in bill(member.life(), scene.as_of).lines
+        if is_fee(line)
+        and line.amount
+        and line.service[1] + 4 * DRAFT <= scene.as_of
+        and line.service[1] - HOUR > scene.as_of - EVENTS_KEPT
+    ]
+    if rate.kind != "per_unit" or rate.unit != rate.unit.to_integral_value() or not over:
+        return None
+    start, end = scene.rng.choice(over)
+    at = scene.rng.randrange(max(start + 1, scene.as_of - EVENTS_KEPT), end)
+    quantity: int | None = max(1, base.quantity + scene.rng.choice((-3, -1, 2, 5)))
+    price = None
+    if not member.plan.list_rows and member.contract is None and scene.rng.choice((True, False)):
+        price = own_price(member, base.price, per_unit(str(scene.rng.randint(100, 90_000))))
+        quantity = None
+    member.account["seats"] = min(base.quantity, quantity or base.quantity)
+    change = ChangeItem(at, "base", price, quantity)
+    right = replace(member, later=[change]).life()
+    member.later = [replace(change, proration="none")]
+    return Planted(right, member.life(), "unbilled_proration", "no proration", is_fee)
+
+
 VARIANTS: dict[str, tuple[Variant, ...]] = {
     "outdated_pricing": (
         _licence_price(7, "outdated_pricing"),
@@ -406,6 +363,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     ),
     "missing_invoice": (_missing_invoice,),
     "final_usage_lost": (_final_usage,),
+    "unbilled_proration": (_unbilled_change,),
     "minimum_shortfall": (_minimum,),
 }
 
