@@ -1,6 +1,7 @@
 """Changes inside a period that an honest customer makes: each is billed as Stripe bills it.
 
-`WEIGHTS` says how often each is drawn; 0 switches one off.
+`WEIGHTS` says how often each is drawn; 0 switches one off. A customer with a discount changes
+nothing: what a proration holds of a discount is another story.
 """
 
 from collections.abc import Callable
@@ -40,19 +41,21 @@ WEIGHTS = {
     "meter_price": 5,
     "remove_meter": 3,
     "trial_end": 4,
-    "reset_anchor": 4,
+    "reset_anchor": 0,
     "void_pause": 4,
     "uncollectible_pause": 2,
     "pause": 3,
     "coupon": 4,
 }
+UNPRORATED = {"trial_end", "void_pause", "uncollectible_pause", "meter_price", "remove_meter"}
+EVENTS_KEPT = 29 * DAY
 Change = Callable[[Scene, Member, list[MeterOffer]], None]
 
 
 def draw_changes(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
     """Perhaps one kind of change; nothing where the kind does not fit the customer."""
     kind = scene.rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-    if kind != "none":
+    if kind != "none" and (not member.create.discounts or kind in UNPRORATED):
         CHANGES[kind](scene, member, offers)
 
 
@@ -195,11 +198,12 @@ def _pause(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
     at = _moment(scene, member)
     if at is None or member.later or member.create.mode != "flexible":
         return
+    back = _moment(scene, member, at)
     member.later.append(Pause(at))
-    back = _moment(scene, replace(member, later=[]), at)
     for offer in offers:
         member.log_until[offer.log_name] = at
-    if back is not None and chance(scene.rng, 0.5):
+    # Once it is over, only Stripe's events tell that there was a pause.
+    if back is not None and at > scene.as_of - EVENTS_KEPT:
         member.later.append(Resume(back))
 
 

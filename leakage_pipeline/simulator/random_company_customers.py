@@ -136,7 +136,7 @@ def draw_start(rng: random.Random, rhythm: tuple[str, int], as_of: int) -> int:
         # Month ends are where calendars go wrong.
         start = add_intervals(1_738_281_600, "month", 1, (start - 1_738_281_600) // (30 * DAY))
         start += rng.randint(0, 20 * HOUR)
-    return start
+    return min(start, as_of - 2 * HOUR)
 
 
 def agree(scene: Scene, member: Member) -> list[MeterOffer]:
@@ -312,7 +312,7 @@ def account_of(scene: Scene, member: Member, quantity: int) -> dict[str, Any]:
         "access_enabled": "false" if is_over else "true",
         "seats": rng.randint(1, quantity),
         "features": json.dumps(list(member.plan.features)),
-        "updated_at": _iso(member.end if member.end is not None else member.create.at),
+        "updated_at": _iso(member.end or member.create.backdate_to or member.create.at),
         "health_score": "0.8",
         "churn_risk": "0.1",
         "owner_email": "owner@example.com",

@@ -66,7 +66,7 @@ def _scaled(rate: Rate, numerator: int) -> Rate:
 def _licence_price(numerator: int, kind: str) -> Variant:
     def plant(_: Scene, member: Member, __: list[MeterOffer]) -> Planted | None:
         base = next((i for i in member.create.items if i.name == "base"), None)
-        if base is None or not _is_ruled(member):
+        if base is None or not _is_ruled(member) or _is_credited(member):
             return None
         price = replace(
             base.price,
@@ -80,6 +80,11 @@ def _licence_price(numerator: int, kind: str) -> Variant:
         return Planted(member.life(), wrong, kind, "licence", is_fee)
 
     return plant
+
+
+def _is_credited(member: Member) -> bool:
+    """Whether a cancellation gives back a part of the fee: rounded by itself, cent by cent."""
+    return any(isinstance(command, Cancel) and command.prorate for command in member.later)
 
 
 def _is_ruled(member: Member) -> bool:
@@ -256,6 +261,8 @@ def _seats(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
 def _discount(variant: str) -> Variant:
     def plant(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
         create = member.create
+        if _is_credited(member):
+            return None
         granted = 0
         percent = scene.rng.choice((10, 20, 25, 50))
         if variant in {"exceeds_contract", "not_given"}:

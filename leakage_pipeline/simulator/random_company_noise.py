@@ -12,7 +12,12 @@ from leakage_pipeline.simulator.billing_engine.account import Billed, bill
 from leakage_pipeline.simulator.billing_engine.ledger import Line, Span
 from leakage_pipeline.simulator.billing_engine.prices import exponent
 from leakage_pipeline.simulator.billing_engine.settlement import CreditNoteOrder
-from leakage_pipeline.simulator.random_company_customers import Member, Scene, contract_of
+from leakage_pipeline.simulator.random_company_customers import (
+    QUIET,
+    Member,
+    Scene,
+    contract_of,
+)
 from leakage_pipeline.simulator.random_company_terms import MeterOffer, chance
 from leakage_pipeline.simulator.random_company_usage import LogEvent
 
@@ -30,7 +35,7 @@ def season(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
         if offer.meter.formula == "last" or not spans:
             continue
         if chance(rng, 0.4):
-            member.log.extend(_on_the_bounds(rng, member, offer, spans))
+            member.log.extend(_on_the_bounds(rng, member, offer, spans, scene.as_of - QUIET))
         if offer.meter.formula == "sum" and chance(rng, 0.4):
             span = rng.choice(spans)
             member.log.extend(_small_loss(billed, member, offer, span))
@@ -63,7 +68,7 @@ def log_event(member: Member, offer: MeterOffer, name: str, at: int, value: Deci
 
 
 def _on_the_bounds(
-    rng: random.Random, member: Member, offer: MeterOffer, spans: list[Span]
+    rng: random.Random, member: Member, offer: MeterOffer, spans: list[Span], latest: int
 ) -> list[LogEvent]:
     """The first second belongs to the period, the second of the end to the next one."""
     value = Decimal(1) if offer.meter.formula == "count" else Decimal(rng.randint(1, 3))
@@ -72,7 +77,7 @@ def _on_the_bounds(
         log_event(member, offer, "first", start, value),
         log_event(member, offer, "last", end - 1, value),
     ]
-    return [event for event in events if event.at >= member.create.at]
+    return [event for event in events if member.create.at <= event.at < latest]
 
 
 def _small_loss(billed: Billed, member: Member, offer: MeterOffer, span: Span) -> list[LogEvent]:

@@ -254,11 +254,13 @@ class Changes:
         self.sub.anchor = at
         self._restart(at, "subscription_update")
 
-    def _restart(self, at: int, reason: str) -> None:
+    def _restart(self, at: int, reason: str, *, bills_usage: bool = True) -> None:
         sub = self.sub
         sub.status = "active"
         window = (min(item.start for item in sub.items), at)
-        lines = [line for item in sub.items for line in self.writer.used(item, at)]
+        lines: list[Line] = []
+        if bills_usage:  # what was used in a pause belongs to no period
+            lines = [line for item in sub.items for line in self.writer.used(item, at)]
         for item in sub.items:
             self._advance(item, at)
             lines.extend(self.writer.fees(item))
@@ -289,9 +291,7 @@ class Changes:
         at = command.at
         self.sub.paused_at = None
         self.sub.anchor = at
-        for item in self.sub.items:
-            item.start = at  # what was used in the pause is nobody's period
-        self._restart(at, "subscription_update")
+        self._restart(at, "subscription_update", bills_usage=False)
 
     def cancel(self, command: Cancel) -> None:
         """The end at once; without `invoice_now` what is unbilled stays so for ever."""
