@@ -37,11 +37,12 @@ population as (
         currency,
         has_usage,
         has_account,
+        has_unjudged_minimum,
         count(*) as customers,
         sum(revenue) as revenue,
         sum(rated_revenue) as rated_revenue
     from {{ ref('int_bridge__customer_revenue') }}
-    group by currency, has_usage, has_account
+    group by currency, has_usage, has_account, has_unjudged_minimum
 ),
 
 examined as (
@@ -55,7 +56,10 @@ examined as (
         and (not requirements.needs_log or inputs.usage_meters > 0)
         and (not requirements.needs_accounts or population.has_account)
         and (requirements.leakage_type != 'feature_leakage' or inputs.price_book > 0)
-        and (requirements.leakage_type != 'minimum_shortfall' or inputs.contracts > 0) as is_examined
+        and (
+            requirements.leakage_type != 'minimum_shortfall'
+            or (inputs.contracts > 0 and not population.has_unjudged_minimum)
+        ) as is_examined
     from requirements
     cross join inputs
     cross join population

@@ -17,6 +17,11 @@ with billed as (
 
 with_account as (
     select distinct customer_id from {{ ref('int_accounts__states') }}
+),
+
+with_unjudged_minimum as (
+    select distinct customer_id from {{ ref('int_bridge__commitments') }}
+    where is_coverage_gap
 )
 
 select
@@ -25,6 +30,8 @@ select
     billed.revenue,
     billed.rated_revenue,
     billed.has_usage,
-    with_account.customer_id is not null as has_account
+    with_account.customer_id is not null as has_account,
+    with_unjudged_minimum.customer_id is not null as has_unjudged_minimum
 from billed
 left join with_account on billed.customer_id = with_account.customer_id
+left join with_unjudged_minimum on billed.customer_id = with_unjudged_minimum.customer_id
