@@ -1,13 +1,14 @@
 {#
     One finding type read off the bridge: the rows of int_bridge__components where a step leaks, in the interface that
-    fct_leakage_detections collects. amount is in minor units and positive; description is one SQL text expression.
+    fct_leakage_detections collects. amount is in minor units and positive; description is one SQL
+    text expression, and direction one of its two words or a case expression that gives one.
 #}
 {% macro bridge_finding(leakage_type, amount, condition, description, direction, cause='null::text', reason='null::text', doubts=[], months='interval_months') -%}
 select
     customer_id,
     subscription_id,
     '{{ leakage_type }}' as leakage_type,
-    '{{ direction }}' as direction,
+    {{ direction if direction.startswith('case ') else "'" ~ direction ~ "'" }} as direction,
     meter,
     period_start,
     period_end,

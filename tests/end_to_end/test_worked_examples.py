@@ -1,7 +1,6 @@
 """The worked examples of the billing model, from Stripe JSON over HTTP to the findings table.
 
-One company holds them all, a customer an example, so that one audit serves every test. Example 9
-needs a subscription's history and is not here yet.
+One company holds them all, a customer an example, so that one audit serves every test.
 """
 
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import pytest
 from leakage_pipeline.simulator import stripe_objects as so
 from leakage_pipeline.simulator.stripe_server import StripeServer
 from tests.support.audit import audit, rows
+from tests.support.licence_story import Change, Licence, Story
 from tests.support.small_company import Item, SmallCompany
 
 AS_OF = "2026-11-20T06:00:00Z"
@@ -162,6 +162,24 @@ def _examples_7_8_grace(company: SmallCompany) -> None:
         company.use(customer, "api_calls", used, "2026-10-15T00:00:00")
 
 
+def _example_9_unbilled_proration(
+    company: SmallCompany, basic: so.JsonObject, pro: so.JsonObject
+) -> None:
+    """Basic goes and Pro comes half-way through 30 days: another item, so no event is needed."""
+    bounds = (
+        "2026-09-11T14:23:07",
+        "2026-10-11T14:23:07",
+        "2026-11-11T14:23:07",
+        "2026-12-11T14:23:07",
+    )
+    half = "2026-09-26T14:23:07"
+    changes = [
+        Change(half, Licence(basic, 0), billed=()),
+        Change(half, Licence(pro), item="b", billed=()),
+    ]
+    Story("cus_9", bounds, {"a": Licence(basic)}, changes).tell(company)
+
+
 def _examples_10_to_12_usage_gaps(company: SmallCompany, basic: so.JsonObject) -> None:
     price = company.price("jobs", unit_amount=10, usage_type="metered", meter=company.meter("jobs"))
     for customer, metered, used in (
@@ -221,6 +239,7 @@ def build() -> SmallCompany:
     _example_5_unreported_usage(company, basic)
     _example_6_graduated(company)
     _examples_7_8_grace(company)
+    _example_9_unbilled_proration(company, basic, pro)
     _examples_10_to_12_usage_gaps(company, basic)
     _example_13_yen(company)
     _example_14_period_edge(company, basic)
@@ -260,6 +279,7 @@ def _closed(url: str, customer: str) -> list[tuple[str, Decimal]]:
         ("cus_6", [("missing_overage", "350.00")]),
         ("cus_7", []),
         ("cus_8", [("missing_overage", "5.00")]),
+        ("cus_9", [("unbilled_proration", "50.00")]),
         ("cus_10", []),
         ("cus_11", [("unreported_usage", "4.00")]),
         ("cus_12", [("overbilled_usage", "20.00")]),

@@ -25,7 +25,11 @@ class Command:
 
 def leakage(*arguments: str, cwd: Path, env: Mapping[str, str]) -> Command:
     """Run the command line with nothing but these variables of ours in its environment."""
-    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    inherited = {
+        name: os.environ[name]
+        for name in ("PATH", "HOME", "LANG", "PYTHONPATH")
+        if name in os.environ
+    }
     completed = subprocess.run(
         [sys.executable, "-m", "leakage_pipeline.cli", *arguments],
         cwd=cwd,

@@ -12,6 +12,7 @@
     'fnd_overbilled_price',
     'fnd_double_charge',
     'fnd_seat_leakage',
+    'fnd_unbilled_proration',
     'fnd_missing_invoice',
     'fnd_incorrect_discount',
     'fnd_minimum_shortfall',

@@ -10,12 +10,12 @@ with steps as (
         sum(
             greatest(usage_gap_step, 0) + greatest(price_gap_step, 0) + greatest(quantity_gap_step, 0)
             + greatest(discount_gap_step, 0) + greatest(rating_gap_step, 0)
-            + greatest(missing_invoice_step, 0)
+            + greatest(missing_invoice_step, 0) + greatest(unbilled_change_step, 0)
         ) as unbilled,
         sum(
             greatest(-usage_gap_step, 0) + greatest(-price_gap_step, 0) + greatest(-quantity_gap_step, 0)
             + greatest(-discount_gap_step, 0) + greatest(-rating_gap_step, 0)
-            + greatest(-missing_invoice_step, 0)
+            + greatest(-missing_invoice_step, 0) + greatest(-unbilled_change_step, 0)
         ) as overbilled
     from {{ ref('int_bridge__components') }}
     group by subscription_id, period_start, period_end, currency_exponent

@@ -41,6 +41,12 @@ class LayerTranslator(DagsterDbtTranslator):
             return spec.replace_attributes(
                 key=dg.AssetKey(["seeds", node["name"]]), group_name="reference_data"
             )
+        if node["resource_type"] == "snapshot":
+            return spec.replace_attributes(
+                key=dg.AssetKey(["history", node["name"]]),
+                group_name="history",
+                kinds={"dbt", "postgres"},
+            )
         if node["resource_type"] != "model":
             return spec
         layer, *parts = node["fqn"][1:-1]

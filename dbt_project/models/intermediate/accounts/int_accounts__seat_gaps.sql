@@ -17,12 +17,26 @@ with fees as (
 ),
 
 latest_change as (
+    -- Billed or not: units that a change brought are no missing seats, they are at most an unbilled change.
     select distinct on (item_period_id)
         item_period_id,
         quantity
-    from {{ ref('int_billed__lines') }}
-    where is_proration and gross_amount > 0 and quantity is not null
-    order by item_period_id, line_start desc, line_id
+    from (
+        select
+            item_period_id,
+            quantity,
+            line_start as changed_at
+        from {{ ref('int_billed__lines') }}
+        where is_proration and gross_amount > 0 and quantity is not null
+        union all
+        select
+            item_period_id,
+            new_quantity as quantity,
+            changed_at
+        from {{ ref('int_terms__licence_changes') }}
+        where side = 'debit'
+    ) as changes
+    order by item_period_id, changed_at desc, quantity desc
 ),
 
 short as (

@@ -33,7 +33,20 @@ by_price as (
         subscription_id,
         price_id,
         min(subscription_item_id) as subscription_item_id
-    from {{ ref('int_periods__items') }}
+    from (
+        select
+            subscription_id,
+            price_id,
+            subscription_item_id
+        from {{ ref('int_periods__items') }}
+        union
+        -- The old half of a change names a price that the item has no more.
+        select
+            subscription_id,
+            price_id,
+            subscription_item_id
+        from {{ ref('int_history__item_observations') }}
+    ) as known
     group by subscription_id, price_id
 ),
 
@@ -88,8 +101,24 @@ inner join {{ ref('int_periods__item_periods') }} as periods
     on
         identified.billed_item_id = periods.subscription_item_id
         and identified.period_start >= periods.period_start
-        -- The credit for an immediate cancellation begins where the last period ends (billing model 7.7).
-        and (identified.period_start < periods.period_end or periods.is_last)
+        and (
+            identified.period_start < periods.period_end
+            -- The credit for an immediate cancellation begins where the last period ends (billing model 7.7).
+            or periods.is_last
+            -- So does the credit for the rest of a period that a moved anchor, or a pause, cut.
+            or (
+                identified.is_proration
+                and identified.amount < 0
+                and identified.period_start = periods.period_end
+                and periods.natural_end > periods.period_end
+            )
+        )
+        and not (
+            identified.is_proration
+            and identified.amount < 0
+            and identified.period_start = periods.period_start
+            and periods.is_after_cut
+        )
 where
     -- Classic billing mode announces a new metered item by a line of nothing for the period that only begins.
     not coalesce(

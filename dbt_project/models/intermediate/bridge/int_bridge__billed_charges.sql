@@ -46,7 +46,7 @@ joined as (
     left join {{ ref('int_billed__periods') }} as billed
         on
             charges.item_period_id = billed.item_period_id
-            and charges.line_id is null
+            and charges.charge_kind != 'proration'
             and charges.is_billed_by_stripe
     left join {{ ref('int_billed__billing_instants') }} as instants
         on
@@ -64,6 +64,7 @@ joined as (
 select
     charge_id,
     charge_kind,
+    change_kind,
     item_period_id,
     scope_id,
     subscription_id,

@@ -4,7 +4,7 @@ with steps as (
     select
         *,
         case when is_projected then net_at_stripe_price else line_gross - line_discount end as billed_net,
-        is_missing_invoice or is_final_usage_lost as is_whole,
+        is_missing_invoice or is_final_usage_lost or change_kind is not null as is_whole,
         net_at_billed_discount - net_at_billed_quantity as quantity_step,
         net_at_billed_discount - net_known_in_time as late_step,
         net_at_billed_quantity - net_at_stripe_price as price_step,
@@ -34,11 +34,16 @@ select
         else 0
     end as late_usage_step,
     case
+        when change_kind = 'price' then expected_net
         when is_whole then 0
         when is_discount_in_price then price_step + discount_step
         else price_step
     end as price_gap_step,
-    case when is_whole or charge_kind = 'usage' then 0 else quantity_step end as quantity_gap_step,
+    case
+        when change_kind = 'quantity' then expected_net
+        when is_whole or charge_kind = 'usage' then 0
+        else quantity_step
+    end as quantity_gap_step,
     case when is_whole or is_discount_in_price then 0 else discount_step end as discount_gap_step,
     case when is_whole or abs(rating_step) <= line_count * rounding_unit then 0 else rating_step end as rating_gap_step,
     case when not is_whole and abs(rating_step) <= line_count * rounding_unit then rating_step else 0 end

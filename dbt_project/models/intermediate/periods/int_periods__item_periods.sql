@@ -5,14 +5,16 @@ with candidates as (
         subscription_item_id,
         period_start,
         period_end,
-        stated_period_end as natural_end
+        stated_period_end as natural_end,
+        is_on_line
     from {{ ref('int_periods__observed_periods') }}
     union all
     select
         subscription_item_id,
         period_start,
         period_end,
-        grid_end as natural_end
+        grid_end as natural_end,
+        false as is_on_line
     from {{ ref('int_periods__grid_periods') }}
 ),
 
@@ -20,6 +22,7 @@ truncated as (
     select
         items.*,
         candidates.natural_end,
+        candidates.is_on_line,
         candidates.period_start,
         least(candidates.period_end, items.billed_until) as period_end,
         settings.as_of,
@@ -34,6 +37,15 @@ truncated as (
         and candidates.period_start <= settings.as_of
 ),
 
+-- A licence item added inside its siblings' period belongs to that period: its share counts from the addition.
+surrounded as (
+    select
+        *,
+        min(period_start) over (partition by subscription_id, usage_type, period_end) as surrounding_start
+    from truncated
+    where period_end > period_start
+),
+
 phased as (
     select
         *,
@@ -41,19 +53,28 @@ phased as (
             when period_end + make_interval(hours => finalization_delay_hours) <= as_of then 'closed'
             else 'open'
         end as phase
-    from truncated
-    where period_end > period_start
+    from (
+        select
+            *,
+            case
+                when usage_type = 'licensed' and added_at >= period_start and added_at < period_end and not is_on_line
+                    then surrounding_start
+                else period_start
+            end as aligned_start
+        from surrounded
+    ) as aligned
 ),
 
 ranked as (
     select
         *,
-        row_number() over (partition by subscription_item_id, phase order by period_start desc) as periods_back
+        lag(natural_end) over (partition by subscription_item_id order by aligned_start) as natural_end_before,
+        row_number() over (partition by subscription_item_id, phase order by aligned_start desc) as periods_back
     from phased
 )
 
 select
-    subscription_item_id || '|' || extract(epoch from period_start)::bigint as item_period_id,
+    subscription_item_id || '|' || extract(epoch from aligned_start)::bigint as item_period_id,
     subscription_item_id,
     subscription_id,
     customer_id,
@@ -69,15 +90,19 @@ select
     formula,
     billing_interval,
     interval_count,
-    period_start,
+    aligned_start as period_start,
     period_end,
     natural_end,
+    -- The instant inside the period at which the item came to it; null when it was there from the start.
+    case when added_at > aligned_start and added_at < period_end then added_at end as added_at,
     phase,
     trial_started_at,
     trial_ended_at,
     ended_at,
     as_of,
     coalesce(period_end = ended_at, false) as is_last,
+    -- A moved anchor began this period before the one before it was over.
+    coalesce(natural_end_before > aligned_start, false) as is_after_cut,
     -- Cancelled before the period's natural end: the licence is still owed in full, usage ends here (7.7).
     coalesce(ended_at < natural_end and period_end = ended_at, false) as is_cut_short
 from ranked

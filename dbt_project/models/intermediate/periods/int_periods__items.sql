@@ -36,6 +36,16 @@ items as (
         items.subscription_item_id is null as is_removed
     from {{ ref('stg_stripe__subscription_items') }} as items
     full outer join line_items on items.subscription_item_id = line_items.subscription_item_id
+),
+
+-- An item that came after its subscription; it may have come back after a removal.
+additions as (
+    select
+        subscription_item_id,
+        min(changed_at) as added_at
+    from {{ ref('int_history__item_changes') }}
+    where old_quantity = 0
+    group by subscription_item_id
 )
 
 select
@@ -60,6 +70,7 @@ select
     items.current_period_start,
     items.current_period_end,
     items.is_removed,
+    additions.added_at,
     -- An item created with its subscription is billed from the subscription's (perhaps backdated) start.
     least(
         items.first_seen_at,
@@ -86,6 +97,7 @@ inner join {{ ref('stg_stripe__subscriptions') }} as subscriptions
 inner join {{ ref('int_periods__customers_in_scope') }} as scope on subscriptions.customer_id = scope.customer_id
 inner join {{ ref('stg_stripe__prices') }} as prices on items.price_id = prices.price_id
 left join {{ ref('stg_stripe__meters') }} as meters on prices.meter_id = meters.meter_id
+left join additions on items.subscription_item_id = additions.subscription_item_id
 left join {{ ref('currencies') }} as currencies on subscriptions.currency = currencies.currency
 where
     subscriptions.status not in ('incomplete', 'incomplete_expired')

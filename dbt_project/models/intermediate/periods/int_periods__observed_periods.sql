@@ -4,7 +4,8 @@ with stated as (
     select
         items.subscription_item_id,
         lines.period_start,
-        lines.period_end
+        lines.period_end,
+        true as is_on_line
     from {{ ref('stg_stripe__invoice_lines') }} as lines
     inner join {{ ref('int_periods__items') }} as items
         on lines.subscription_item_id = items.subscription_item_id
@@ -13,7 +14,8 @@ with stated as (
     select
         subscription_item_id,
         current_period_start,
-        current_period_end
+        current_period_end,
+        false as is_on_line
     from {{ ref('int_periods__items') }}
     where current_period_end > current_period_start
 ),
@@ -22,7 +24,8 @@ longest as (
     select
         subscription_item_id,
         period_start,
-        max(period_end) as period_end
+        max(period_end) as period_end,
+        bool_or(is_on_line) as is_on_line
     from stated
     group by subscription_item_id, period_start
 )
@@ -31,6 +34,7 @@ select
     subscription_item_id,
     period_start,
     period_end as stated_period_end,
+    is_on_line,
     -- An anchor reset starts the next period before this one's stated end.
     least(
         period_end, lead(period_start) over (partition by subscription_item_id order by period_start)

@@ -15,6 +15,7 @@ select
     licences.charge_id,
     licences.charge_kind,
     licences.line_id,
+    licences.change_kind,
     licences.item_period_id,
     licences.scope_id,
     null as stripe_event_name,
@@ -37,6 +38,7 @@ select
     * case
         when licences.charge_kind = 'proration' and lines.discount_amount = 0
             then 1 - coalesce(entitlements.billed_percent, 0)
+        when licences.change_kind is not null then 1 - coalesce(entitlements.entitled_percent, 0)
         else 1
     end as sign_and_discount,
     case when voided.item_period_id is not null then 0 else licences.share_seconds end as share_seconds,
@@ -53,6 +55,7 @@ select
     terms.charge_id,
     'usage' as charge_kind,
     null as line_id,
+    null as change_kind,
     terms.item_period_id,
     terms.scope_id,
     terms.stripe_event_name,

@@ -1,6 +1,6 @@
 -- The Stripe price and quantity in force at each period's start, judged by the terms of that time (billing model 7.4):
--- the period's own line, else the newest earlier line, else the oldest later one, and only then the present item;
--- a running period without a line by the item as it is now.
+-- the period's own line, else the newest earlier statement of the item's history, else the oldest later one, and only
+-- then the present item; a running period without a line by the item as it is now.
 with without_line as (
     select periods.*
     from {{ ref('int_periods__item_periods') }} as periods
@@ -8,23 +8,30 @@ with without_line as (
     where billed.price_id is null
 ),
 
+-- What was stated later tells, at best, what held before it changed something.
 neighbours as (
     select distinct on (without_line.item_period_id)
         without_line.item_period_id,
-        lines.price_id,
-        lines.quantity
+        case
+            when statements.observed_at > without_line.period_start
+                then coalesce(statements.previous_price_id, statements.price_id)
+            else statements.price_id
+        end as price_id,
+        case
+            when statements.observed_at > without_line.period_start and statements.previous_price_id is not null
+                then statements.previous_quantity
+            else statements.quantity
+        end as quantity
     from without_line
-    inner join {{ ref('int_billed__lines') }} as lines
+    inner join {{ ref('int_history__item_observations') }} as statements
         on
-            without_line.subscription_item_id = lines.subscription_item_id
-            and lines.price_id is not null
-            and lines.gross_amount >= 0
-            and not (lines.is_proration and without_line.period_start <= lines.line_start)
+            without_line.subscription_item_id = statements.subscription_item_id
+            and (statements.quantity is null or statements.quantity > 0)
     order by
         without_line.item_period_id,
-        lines.line_start > without_line.period_start,
-        abs(extract(epoch from lines.line_start - without_line.period_start)),
-        lines.line_id
+        statements.observed_at > without_line.period_start,
+        abs(extract(epoch from statements.observed_at - without_line.period_start)),
+        statements.price_id
 ),
 
 priced as (
@@ -40,7 +47,14 @@ priced as (
             when billed.price_id is not null and periods.usage_type = 'licensed' then coalesce(billed.quantity, 1)
             when periods.phase = 'open' then periods.present_quantity
             else coalesce(neighbours.quantity, periods.present_quantity)
-        end as quantity
+        end as quantity,
+        -- A trial that began after the period did ended the period: it says nothing about its start.
+        case
+            when
+                coalesce(periods.trial_started_at, '-infinity') <= periods.period_start
+                and periods.trial_ended_at > periods.period_start
+                then periods.trial_ended_at
+        end as free_until
     from {{ ref('int_periods__item_periods') }} as periods
     left join {{ ref('int_billed__periods') }} as billed on periods.item_period_id = billed.item_period_id
     left join neighbours on periods.item_period_id = neighbours.item_period_id
@@ -81,7 +95,8 @@ select
     natural_end,
     phase,
     as_of,
-    trial_ended_at,
+    free_until as trial_ended_at,
+    added_at,
     ended_at,
     is_last,
     is_cut_short,
@@ -96,9 +111,10 @@ select
     price_interval_count,
     interval_months,
     -- Below one interval when the subscription starts off its anchor grid or a trial ends inside the period.
-    greatest(0, extract(epoch from natural_end - least(
-        natural_end, greatest(period_start, coalesce(trial_ended_at, period_start))
-    ))) as billable_seconds,
+    case
+        when free_until >= period_end then 0
+        else extract(epoch from natural_end - coalesce(free_until, period_start))
+    end as billable_seconds,
     extract(epoch from natural_end - case
         when interval_after_start = natural_end or interval_before_end = period_start then period_start
         else interval_before_end

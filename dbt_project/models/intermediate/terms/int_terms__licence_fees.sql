@@ -1,4 +1,5 @@
--- The licence fees that a period carries: the regular fee, and every proration line with the seconds it stands for.
+-- The licence fees that a period carries: the regular fee, every proration line with the seconds it stands for, and
+-- the changes inside the period that stand on no line.
 with added_inside as (
     -- An item added inside the period has proration charges there, no credit for an older configuration.
     select item_period_id
@@ -6,12 +7,17 @@ with added_inside as (
     where is_proration
     group by item_period_id
     having max(gross_amount) > 0 and min(gross_amount) >= 0
+    union
+    select item_period_id
+    from {{ ref('int_periods__item_periods') }}
+    where added_at is not null
 )
 
 select
     prices.item_period_id || '|fee' as charge_id,
     'fee' as charge_kind,
     null::text as line_id,
+    null::text as change_kind,
     prices.item_period_id,
     prices.price_id,
     prices.stripe_rate_id,
@@ -29,6 +35,7 @@ select
     prices.item_period_id || '|' || lines.line_id as charge_id,
     'proration' as charge_kind,
     lines.line_id,
+    null as change_kind,
     prices.item_period_id,
     coalesce(lines.price_id, prices.price_id) as price_id,
     'price:' || coalesce(lines.price_id, prices.price_id) || ':' || prices.currency as stripe_rate_id,
@@ -38,3 +45,17 @@ select
 from {{ ref('int_billed__lines') }} as lines
 inner join {{ ref('int_terms__item_period_prices') }} as prices on lines.item_period_id = prices.item_period_id
 where lines.is_proration and prices.usage_type = 'licensed'
+union all
+select
+    changes.charge_id,
+    'proration' as charge_kind,
+    null as line_id,
+    changes.change_kind,
+    changes.item_period_id,
+    changes.price_id,
+    'price:' || changes.price_id || ':' || prices.currency as stripe_rate_id,
+    changes.quantity,
+    changes.direction_sign,
+    changes.due_seconds as share_seconds
+from {{ ref('int_terms__unmatched_changes') }} as changes
+inner join {{ ref('int_terms__item_period_prices') }} as prices on changes.item_period_id = prices.item_period_id

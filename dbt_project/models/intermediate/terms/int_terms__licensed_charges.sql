@@ -14,9 +14,12 @@ with scoped as (
         prices.full_seconds,
         scopes.scope_id,
         scopes.base_item_period_id = prices.item_period_id as is_base,
+        fees.direction_sign < 0 and fees.price_id = prices.price_id as takes_back_fee,
         plans.plan_key,
         case
-            when scopes.base_item_period_id = prices.item_period_id and fees.charge_kind = 'fee'
+            when
+                scopes.base_item_period_id = prices.item_period_id
+                and (fees.charge_kind = 'fee' or (fees.direction_sign < 0 and fees.price_id = prices.price_id))
                 then coalesce(contracts.plan_key, plans.plan_key)
             else plans.plan_key
         end as list_plan_key,
@@ -71,12 +74,13 @@ decided as (
     select
         *,
         case
-            -- The contract's price is for its own plan: a change of plan inside the period has another price.
+            -- The contract's price is for its own plan: a change of plan inside the period has another price. What a
+            -- credit takes back is the fee at the price it should have had.
             when
                 is_base
                 and contract_base_price is not null
                 and interval_months is not null
-                and (charge_kind = 'fee' or coalesce(contract_plan_key, plan_key) = plan_key)
+                and (charge_kind = 'fee' or takes_back_fee or coalesce(contract_plan_key, plan_key) = plan_key)
                 then 'contract'
             when
                 list_base_price is not null and not is_grandfathered and price_created_at <= listed_from
@@ -90,6 +94,7 @@ select
     charge_id,
     charge_kind,
     line_id,
+    change_kind,
     item_period_id,
     scope_id,
     subscription_id,

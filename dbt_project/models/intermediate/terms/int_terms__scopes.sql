@@ -31,6 +31,7 @@ candidates as (
             partition by scopes.subscription_id, scopes.period_start, scopes.period_end
             order by
                 prices.usage_type = 'licensed' desc,
+                prices.added_at is not null,
                 listed_plans.plan_key is not null desc,
                 prices.period_start desc,
                 prices.unit_amount_decimal desc nulls last,
