@@ -3,6 +3,7 @@ select
     periods.item_period_id,
     bool_or(invoices.status = 'draft' or invoices.finalized_at > periods.as_of) as has_draft,
     bool_or(invoices.status = 'void') as has_void,
+    bool_or(invoices.status = 'void' and pauses.subscription_id is not null) as has_void_in_pause,
     max(invoices.invoice_id) filter (
         where invoices.status = 'draft' or invoices.finalized_at > periods.as_of
     ) as draft_invoice_id
@@ -13,5 +14,11 @@ inner join {{ ref('int_periods__item_periods') }} as periods
         lines.subscription_item_id = periods.subscription_item_id
         and lines.period_start >= periods.period_start
         and lines.period_start < periods.period_end
+left join {{ ref('int_history__subscription_pauses') }} as pauses
+    on
+        periods.subscription_id = pauses.subscription_id
+        and pauses.behavior = 'void'
+        and pauses.paused_from <= invoices.created_at
+        and (pauses.resumed_at is null or pauses.resumed_at > invoices.created_at)
 where invoices.status in ('draft', 'void') or invoices.finalized_at > periods.as_of
 group by periods.item_period_id

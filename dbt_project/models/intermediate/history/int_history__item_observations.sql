@@ -32,38 +32,32 @@ with positive as (
     from {{ ref('int_history__event_observations') }}
     union all
     select
-        items.subscription_item_id,
-        items.subscription_id,
-        items.dbt_valid_from as observed_at,
-        items.price_id,
-        case when prices.usage_type = 'licensed' then coalesce(items.quantity, 1)::numeric end as quantity,
+        subscription_item_id,
+        subscription_id,
+        observed_at,
+        price_id,
+        quantity,
         null as previous_price_id,
         null as previous_quantity,
-        false as is_exact,
-        'snapshot' as source,
-        5 as precedence,
+        true as is_exact,
+        'schedule' as source,
+        3 as precedence,
         false as is_added
-    from {{ ref('snapshot_subscription_items') }} as items
-    inner join {{ ref('stg_stripe__prices') }} as prices on items.price_id = prices.price_id
-    cross join {{ ref('stg_business__audit_settings') }} as settings
-    where items.dbt_valid_from < settings.as_of
+    from {{ ref('int_history__schedule_observations') }}
     union all
-    -- An older instant audited anew takes no snapshot: the present state stands for it, as everywhere.
     select
-        items.subscription_item_id,
-        items.subscription_id,
-        settings.as_of as observed_at,
-        items.price_id,
-        case when prices.usage_type = 'licensed' then coalesce(items.quantity, 1)::numeric end as quantity,
+        subscription_item_id,
+        subscription_id,
+        observed_at,
+        price_id,
+        quantity,
         null as previous_price_id,
         null as previous_quantity,
         false as is_exact,
         'snapshot' as source,
         5 as precedence,
         false as is_added
-    from {{ ref('stg_stripe__subscription_items') }} as items
-    inner join {{ ref('stg_stripe__prices') }} as prices on items.price_id = prices.price_id
-    cross join {{ ref('stg_business__audit_settings') }} as settings
+    from {{ ref('int_history__audit_observations') }}
 ),
 
 -- A credit alone: the item went, or its debit is missing and the next statement tells what it became.

@@ -48,4 +48,15 @@ select
     items.billing_cycle_anchor
 from edges
 inner join {{ ref('int_periods__items') }} as items on edges.subscription_item_id = items.subscription_item_id
-where edges.gap_end > edges.gap_start
+where
+    edges.gap_end > edges.gap_start
+    -- Nothing is billed while the subscription itself is paused.
+    and not exists (
+        select 1 from {{ ref('int_history__subscription_pauses') }} as pauses
+        where
+            pauses.subscription_id = items.subscription_id
+            and pauses.behavior = 'paused'
+            and pauses.paused_from <= edges.gap_start
+            and pauses.paused_from > '-infinity'
+            and (pauses.resumed_at is null or pauses.resumed_at + interval '1 hour' >= edges.gap_end)
+    )

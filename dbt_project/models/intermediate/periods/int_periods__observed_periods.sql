@@ -28,6 +28,32 @@ longest as (
         bool_or(is_on_line) as is_on_line
     from stated
     group by subscription_item_id, period_start
+),
+
+-- The subscription itself was paused: periods end with it, and the next begins when it is resumed.
+pauses as (
+    select
+        items.subscription_item_id,
+        pauses.paused_from
+    from {{ ref('int_history__subscription_pauses') }} as pauses
+    inner join {{ ref('int_periods__items') }} as items on pauses.subscription_id = items.subscription_id
+    where pauses.behavior = 'paused'
+),
+
+cut as (
+    select
+        longest.subscription_item_id,
+        longest.period_start,
+        longest.period_end,
+        longest.is_on_line,
+        min(pauses.paused_from) as paused_from
+    from longest
+    left join pauses
+        on
+            longest.subscription_item_id = pauses.subscription_item_id
+            and longest.period_start < pauses.paused_from
+            and longest.period_end > pauses.paused_from
+    group by longest.subscription_item_id, longest.period_start, longest.period_end, longest.is_on_line
 )
 
 select
@@ -37,6 +63,8 @@ select
     is_on_line,
     -- An anchor reset starts the next period before this one's stated end.
     least(
-        period_end, lead(period_start) over (partition by subscription_item_id order by period_start)
+        period_end,
+        paused_from,
+        lead(period_start) over (partition by subscription_item_id order by period_start)
     ) as period_end
-from longest
+from cut

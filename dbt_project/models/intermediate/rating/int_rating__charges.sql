@@ -1,14 +1,11 @@
 -- Every charge that a period should carry, licences and usage in one shape: which quantities, rates and share of the
 -- period its amounts come from. The unit of all arithmetic after this point.
 with voided as (
-    -- Paused with void: a period whose only invoice is void is expected to be 0 (billing model 7.8).
+    -- Paused with void when its invoice was made: a period whose only invoice is void is expected to be 0 (7.8).
     select invoices.item_period_id
     from {{ ref('int_billed__unfinished_invoices') }} as invoices
-    inner join {{ ref('int_periods__item_periods') }} as periods on invoices.item_period_id = periods.item_period_id
-    inner join {{ ref('stg_stripe__subscriptions') }} as subscriptions
-        on periods.subscription_id = subscriptions.subscription_id
     left join {{ ref('int_billed__periods') }} as billed on invoices.item_period_id = billed.item_period_id
-    where invoices.has_void and subscriptions.pause_behavior = 'void' and billed.item_period_id is null
+    where invoices.has_void_in_pause and billed.item_period_id is null
 )
 
 select

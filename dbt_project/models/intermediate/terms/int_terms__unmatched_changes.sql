@@ -45,6 +45,29 @@ last_invoices as (
         max(invoice_created_at) as invoiced_at
     from {{ ref('int_billed__lines') }}
     group by subscription_id
+),
+
+-- Pairs that wait for an invoice, as pending invoice items or on a draft.
+waiting as (
+    select
+        invoice_items.subscription_id,
+        invoice_items.subscription_item_id,
+        invoice_items.period_start as line_start,
+        case when invoice_items.amount < 0 then -1 else 1 end as direction_sign
+    from {{ ref('stg_stripe__invoice_items') }} as invoice_items
+    left join {{ ref('stg_stripe__invoices') }} as invoices on invoice_items.invoice_id = invoices.invoice_id
+    where invoice_items.is_proration and (invoice_items.invoice_id is null or invoices.status = 'draft')
+),
+
+held_back as (
+    select distinct changes.charge_id
+    from {{ ref('int_terms__licence_changes') }} as changes
+    inner join waiting
+        on
+            changes.subscription_id = waiting.subscription_id
+            and changes.subscription_item_id = coalesce(waiting.subscription_item_id, changes.subscription_item_id)
+            and changes.direction_sign = waiting.direction_sign
+            and abs(extract(epoch from waiting.line_start - changes.changed_at)) <= 3600
 )
 
 select
@@ -54,7 +77,7 @@ select
         when
             changes.phase = 'closed'
             and (
-                last_invoices.invoiced_at >= changes.period_end
+                (last_invoices.invoiced_at >= changes.period_end and held_back.charge_id is null)
                 -- After the end of the subscription no invoice follows.
                 or changes.ended_at + make_interval(days => settings.invoice_grace_days) <= settings.as_of
             )
@@ -65,5 +88,6 @@ from {{ ref('int_terms__licence_changes') }} as changes
 cross join {{ ref('stg_business__audit_settings') }} as settings
 left join ranked
     on changes.charge_id = ranked.charge_id and ranked.line_choice = 1 and ranked.change_choice = 1
+left join held_back on changes.charge_id = held_back.charge_id
 left join last_invoices on changes.subscription_id = last_invoices.subscription_id
 where ranked.charge_id is null
