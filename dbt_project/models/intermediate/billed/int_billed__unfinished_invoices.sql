@@ -18,7 +18,7 @@ left join {{ ref('int_history__subscription_pauses') }} as pauses
     on
         periods.subscription_id = pauses.subscription_id
         and pauses.behavior = 'void'
-        and pauses.paused_from <= invoices.created_at
-        and (pauses.resumed_at is null or pauses.resumed_at > invoices.created_at)
+        and invoices.created_at >= pauses.paused_from
+        and invoices.created_at < coalesce(pauses.resumed_at, 'infinity')
 where invoices.status in ('draft', 'void') or invoices.finalized_at > periods.as_of
 group by periods.item_period_id

@@ -52,14 +52,7 @@ described as (
             'invoice_line_ids', to_jsonb(charges.line_ids),
             'invoice_ids', to_jsonb(charges.invoice_ids),
             'draft_invoice_id', charges.draft_invoice_id,
-            'changed_at', changes.changed_at,
-            'change_known_from', changes.source,
-            'old_price_id', changes.old_price_id,
-            'old_quantity', changes.old_quantity,
-            'new_price_id', changes.new_price_id,
-            'new_quantity', changes.new_quantity,
-            'seconds_left', changes.due_seconds,
-            'seconds_of_interval', changes.full_seconds
+            'change', changes.evidence
         )) as evidence
     from {{ ref('int_bridge__charges') }} as charges
     left join {{ ref('int_terms__metered_terms') }} as terms on charges.charge_id = terms.charge_id
@@ -96,7 +89,7 @@ select
     max(late_gap_quantity) as late_gap_quantity,
     sum(line_count) as line_count,
     bool_or(charge_kind = 'proration' and line_count > 0) as has_prorations,
-    coalesce(bool_or(not is_change_exact), false) as has_inexact_changes,
+    bool_or(is_change_exact is false) as has_inexact_changes,
     bool_or(charge_kind = 'fee' and line_count = 0) as is_fee_line_absent,
     bool_or(is_final_usage_lost) as is_final_usage_lost,
     bool_or(is_projected) as is_projected,
@@ -116,11 +109,10 @@ select
     sum(expected_gross - net_at_billed_discount) as given_discount,
     sum(usage_gap_step) as usage_gap_step,
     sum(late_usage_step) as late_usage_step,
-    -- Changes that no line bills are a step of their own here: their money is in no other finding.
-    coalesce(sum(price_gap_step) filter (where change_kind is null), 0) as price_gap_step,
-    coalesce(sum(quantity_gap_step) filter (where change_kind is null), 0) as quantity_gap_step,
-    coalesce(sum(price_gap_step + quantity_gap_step) filter (where change_kind is not null), 0)
-        as unbilled_change_step,
+    -- Changes that no line bills are a step of their own: no other finding reads them.
+    sum(case when change_kind is null then price_gap_step else 0 end) as price_gap_step,
+    sum(case when change_kind is null then quantity_gap_step else 0 end) as quantity_gap_step,
+    sum(case when change_kind is null then 0 else price_gap_step + quantity_gap_step end) as unbilled_change_step,
     sum(discount_gap_step) as discount_gap_step,
     sum(rating_gap_step) as rating_gap_step,
     sum(missing_invoice_step) as missing_invoice_step,

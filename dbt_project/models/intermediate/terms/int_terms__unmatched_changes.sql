@@ -72,6 +72,16 @@ held_back as (
 
 select
     changes.*,
+    jsonb_build_object(
+        'changed_at', changes.changed_at,
+        'known_from', changes.source,
+        'old_price_id', changes.old_price_id,
+        'old_quantity', changes.old_quantity,
+        'new_price_id', changes.new_price_id,
+        'new_quantity', changes.new_quantity,
+        'seconds_left', changes.share_seconds,
+        'seconds_of_interval', changes.full_seconds
+    ) as evidence,
     -- Nothing is owed while the invoice that will carry the change is still to come.
     case
         when
