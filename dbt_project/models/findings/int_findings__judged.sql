@@ -1,13 +1,13 @@
 {{ config(materialized='table') }}
--- Every finding with its id, its amount in the reporting currency, its confidence and what an approved exception says
--- about it. Nothing is left out yet: publication is decided in the marts.
+-- Every finding with its id, amount in the reporting currency, confidence and approved exception. All are still here.
 with keyed as (
     select
         *,
         -- A monthly and a yearly licence of one subscription may start together; the shorter keeps the plain id.
         row_number() over (
-            partition by customer_id, subscription_id, leakage_type, meter, period_start,
-            case when customer_id is null then cause end
+            partition by
+                customer_id, subscription_id, leakage_type, meter, period_start,
+                case when customer_id is null then cause end
             order by period_end
         ) as starting_together
     from {{ ref('int_findings__collected') }}
@@ -43,20 +43,17 @@ doubted as (
     group by typed.detection_id
 ),
 
--- The newest rate on or before the period's end, at most seven days old (billing model 7.21).
 converted as (
-    select distinct on (typed.detection_id)
+    select
         typed.detection_id,
-        rates.rate
+        case when typed.currency = settings.reporting_currency then 1 else rates.rate end as rate,
+        typed.currency = settings.reporting_currency or coalesce(rates.is_recent, false) as is_recent
     from typed
     cross join {{ ref('stg_business__audit_settings') }} as settings
-    inner join {{ ref('stg_business__fx_rates') }} as rates
+    left join {{ ref('int_findings__exchange_rates') }} as rates
         on
-            typed.currency = rates.from_currency
-            and settings.reporting_currency = rates.to_currency
-            and rates.rate_date <= (least(typed.period_end, settings.as_of) at time zone 'utc')::date
-            and rates.rate_date >= (least(typed.period_end, settings.as_of) at time zone 'utc')::date - 7
-    order by typed.detection_id, rates.rate_date desc
+            typed.currency = rates.currency
+            and (least(typed.period_end, settings.as_of) at time zone 'utc')::date = rates.valued_on
 ),
 
 excepted as (
@@ -95,16 +92,22 @@ select
             then round(typed.leakage_amount / typed.months, coalesce(currencies.exponent, 2))
         else 0
     end as monthly_leakage_amount,
-    case
-        when typed.currency = settings.reporting_currency then typed.leakage_amount
-        else round(typed.leakage_amount * converted.rate, coalesce(reporting.exponent, 2))
-    end as reporting_amount,
+    case when converted.is_recent then round(typed.leakage_amount * converted.rate, coalesce(reporting.exponent, 2)) end
+        as reporting_amount,
+    -- For thresholds and order alone; null where no rate was ever given.
+    round(typed.leakage_amount * converted.rate, coalesce(reporting.exponent, 2)) as comparable_amount,
     typed.amount_basis,
     typed.recovery_share,
     greatest(0.05, least(0.99, typed.base_confidence - coalesce(doubted.penalty, 0)))::numeric as confidence,
     typed.doubts,
     typed.description,
-    typed.evidence || jsonb_build_object('doubts', to_jsonb(typed.doubts)) as evidence,
+    typed.evidence || jsonb_strip_nulls(jsonb_build_object(
+        'doubts', to_jsonb(typed.doubts),
+        'exchange_rate', case
+            when converted.rate is null then 'none'
+            when not converted.is_recent then 'older than 7 days'
+        end
+    )) as evidence,
     excepted.exception_id,
     excepted.exception_reason,
     excepted.approved_by
@@ -113,5 +116,5 @@ cross join {{ ref('stg_business__audit_settings') }} as settings
 left join {{ ref('currencies') }} as currencies on typed.currency = currencies.currency
 left join {{ ref('currencies') }} as reporting on settings.reporting_currency = reporting.currency
 left join doubted on typed.detection_id = doubted.detection_id
-left join converted on typed.detection_id = converted.detection_id
+inner join converted on typed.detection_id = converted.detection_id
 left join excepted on typed.detection_id = excepted.detection_id

@@ -1,9 +1,12 @@
 -- One row per published finding. Below the smallest amount worth a person's time, or under an approved exception,
--- nothing is published; the bridge still shows the amount. Usage that nobody prices is published without an amount.
+-- nothing is published; the bridge still shows the amount. Usage that nobody prices is published without an amount. An
+-- amount without any exchange rate cannot be compared: it is published, and takes its place as a medium one.
 with published as (
     select
         judged.*,
-        coalesce(judged.reporting_amount, judged.leakage_amount) as comparable_amount,
+        coalesce(
+            judged.comparable_amount, case when judged.leakage_amount is not null then settings.severity_medium end
+        ) as weighed_amount,
         settings.as_of,
         settings.severity_medium,
         settings.severity_high,
@@ -12,10 +15,7 @@ with published as (
     cross join {{ ref('stg_business__audit_settings') }} as settings
     where
         judged.exception_id is null
-        and (
-            judged.leakage_amount is null
-            or coalesce(judged.reporting_amount, judged.leakage_amount) >= settings.min_amount
-        )
+        and (judged.comparable_amount is null or judged.comparable_amount >= settings.min_amount)
 )
 
 select
@@ -33,15 +33,15 @@ select
     published.reporting_amount,
     published.amount_basis,
     case
-        when published.comparable_amount >= published.severity_critical then 'critical'
-        when published.comparable_amount >= published.severity_high then 'high'
-        when published.comparable_amount >= published.severity_medium then 'medium'
+        when published.weighed_amount >= published.severity_critical then 'critical'
+        when published.weighed_amount >= published.severity_high then 'high'
+        when published.weighed_amount >= published.severity_medium then 'medium'
         else 'low'
     end as severity,
     published.confidence,
     -- Expected recovery: old periods and churning customers give less of it back.
     round(
-        coalesce(published.comparable_amount, 0) * published.confidence * published.recovery_share
+        coalesce(published.weighed_amount, 0) * published.confidence * published.recovery_share
         * greatest(
             0.2, 1 - extract(epoch from published.as_of - least(published.period_end, published.as_of)) / 31557600
         )

@@ -13,7 +13,7 @@ with counts as (
             cross join {{ ref('stg_business__audit_settings') }} as settings
             where
                 judged.exception_id is null
-                and coalesce(judged.reporting_amount, judged.leakage_amount) < settings.min_amount
+                and judged.comparable_amount < settings.min_amount
         ) as small
 )
 
