@@ -39,6 +39,8 @@ joined as (
         entitlements.billed_percent,
         entitlements.contract_percent,
         due_amounts.entitled_discount,
+        -- What of the line's amount the discount inside a proration line should have been, beyond what it is.
+        1 - (1 - prorations.entitled_share) / nullif(1 - prorations.given_share, 0) as proration_share,
         spares.spare_amount
     from {{ ref('int_rating__charges') }} as charges
     inner join {{ ref('int_periods__item_periods') }} as periods on charges.item_period_id = periods.item_period_id
@@ -59,6 +61,7 @@ joined as (
         on charges.item_period_id = entitlements.item_period_id
     left join due_amounts on charges.item_period_id = due_amounts.item_period_id
     left join spares on charges.item_period_id = spares.item_period_id
+    left join {{ ref('int_discounts__prorations') }} as prorations on charges.line_id = prorations.line_id
 )
 
 select
@@ -106,9 +109,13 @@ select
         when line_count is null then entitled_percent
         else billed_percent
     end as discount_percent_billed,
-    case when charge_kind = 'proration' then line_discount / nullif(line_gross, 0) else entitled_percent end
-        as discount_percent_entitled,
     case
+        when charge_kind = 'proration' then coalesce(proration_share, line_discount / nullif(line_gross, 0))
+        else entitled_percent
+    end as discount_percent_entitled,
+    case
+        when charge_kind = 'proration' and proration_share != 0
+            then {{ round_money('line_gross * proration_share', 'rounding_unit') }}
         when charge_kind = 'proration' or entitled_discount is null then coalesce(line_discount, 0)
         when line_count is null then 0
         else entitled_discount

@@ -31,10 +31,9 @@ select
     0::numeric as grace_percent,
     licences.expected_multiplier,
     licences.direction_sign
-    -- A proration line without a discount of its own already has the subscription's discount inside.
+    -- A proration line without a discount of its own has one inside.
     * case
-        when licences.charge_kind = 'proration' and lines.discount_amount = 0
-            then 1 - coalesce(entitlements.billed_percent, 0)
+        when prorations.line_id is not null then 1 - prorations.given_share
         when licences.change_kind is not null then 1 - coalesce(entitlements.entitled_percent, 0)
         else 1
     end as sign_and_discount,
@@ -43,7 +42,7 @@ select
     licences.charge_kind = 'proration' or licences.share_seconds != licences.full_seconds as is_floored
 from {{ ref('int_terms__licensed_charges') }} as licences
 left join {{ ref('int_accounts__seat_gaps') }} as seat_gaps on licences.charge_id = seat_gaps.charge_id
-left join {{ ref('int_billed__lines') }} as lines on licences.line_id = lines.line_id
+left join {{ ref('int_discounts__prorations') }} as prorations on licences.line_id = prorations.line_id
 left join {{ ref('int_discounts__entitlements') }} as entitlements
     on licences.item_period_id = entitlements.item_period_id
 left join voided on licences.item_period_id = voided.item_period_id
