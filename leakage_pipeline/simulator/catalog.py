@@ -105,15 +105,17 @@ class StripePrice:
 
 
 FEATURES = {
+    "free": (),
     "basic": ("dashboards",),
     "team": ("dashboards",),
     "pro": ("dashboards", "webhooks"),
     "business": ("dashboards", "webhooks", "sso", "audit_log"),
     "enterprise": ("dashboards", "webhooks", "sso", "audit_log", "scim", "dedicated_support"),
 }
-SEATS_INCLUDED = {"basic": 5, "team": 1, "pro": 20, "business": 50, "enterprise": 500}
+SEATS_INCLUDED = {"free": 1, "basic": 5, "team": 1, "pro": 20, "business": 50, "enterprise": 500}
 PRODUCTS: dict[str, tuple[str, str, dict[str, str]]] = {
     # Each plan is named in another place, in the order in which the audit looks for it.
+    "free": ("prod_free", "Free", {}),
     "basic": ("prod_basic", "Basic plan", {}),
     "pro": ("prod_pro", "Professional", {"plan": "pro"}),
     "business": ("prod_business", "For business", {}),
@@ -157,6 +159,7 @@ TERMS: dict[str, dict[str, tuple[UsageTerm, ...]]] = {
 }
 # plan, currency, interval -> list prices, oldest first; the key of RAISES says since when each.
 LIST_PRICES: dict[tuple[str, str, str], tuple[str, ...]] = {
+    ("free", "usd", "month"): ("0.00",),
     ("basic", "usd", "month"): ("39.00", "49.00"),
     ("pro", "usd", "month"): ("129.00", "149.00"),
     ("pro", "usd", "year"): ("1490.00",),

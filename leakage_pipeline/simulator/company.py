@@ -123,7 +123,8 @@ def _histories(world: World, customers: int, *, leaks: bool) -> Iterator[History
         kind = "leaky" if index in leaky else "honest"
         make: Callable[[World, int, int], Customer]
         make = leaky_customer if kind == "leaky" else honest_customer
-        yield live(world, make(world, index, turns[kind]))
+        customer = make(world, index, turns[kind])
+        yield from (live(world, each) for each in (customer, *customer.beside))
         turns[kind] += 1
 
 

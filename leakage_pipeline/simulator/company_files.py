@@ -272,7 +272,7 @@ def write_business(directory: Path, world: World, histories: Sequence[History]) 
     tables = {
         "contracts.csv": (contracts, list(contract_row(blank, customers[0]))),
         "price_book.csv": (_price_book_rows(world), None),
-        "accounts.csv": ([_account_row(customer) for customer in customers], None),
+        "accounts.csv": ([_account_row(c) for c in customers if c.is_in_accounts], None),
         "fx_rates.csv": (_fx_rows(world), None),
     }
     for name, (rows, columns) in tables.items():

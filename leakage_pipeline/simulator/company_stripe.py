@@ -122,17 +122,22 @@ class _CustomerObjects:
         self.history = history
         self.customer = history.customer
         self.prices = prices
-        self.code = self.customer.customer_id[4:]
+        self.code = self.customer.subscription_id[4:]
         self.discounts = [] if self.customer.grant is None else [self._discount()]
         self.line_numbers = count(1)
 
     def add_to(self, account: StripeAccount) -> None:
         """Append everything this customer has in Stripe."""
+        if not self.customer.has_subscription:
+            if self.customer.is_known_to_stripe and not self.customer.is_beside:
+                account.customers.append(self._customer(0))
+            return
         invoices: list[JsonObject] = []
         for number, due in enumerate(self.history.invoices, start=1):
             invoices.append(self._invoice(due, number, account))
         balance = sum(invoice["ending_balance"] or 0 for invoice in invoices)
-        account.customers.append(self._customer(balance))
+        if not self.customer.is_beside:
+            account.customers.append(self._customer(balance))
         account.subscriptions.append(self._subscription(invoices[-1]["id"]))
         account.invoices.extend(invoices)
         if self.customer.grant is not None:

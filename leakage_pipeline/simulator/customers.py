@@ -181,6 +181,12 @@ class Customer:
     missing_invoices: dict[int, Literal["absent", "void"]] = field(default_factory=dict)
     lowered_lines: dict[tuple[str, int], Decimal] = field(default_factory=dict)
     leak: Leak | None = None
+    beside: list["Customer"] = field(default_factory=list)
+    """Further subscriptions of the same Stripe customer, each with `is_beside`."""
+    is_beside: bool = False
+    has_subscription: bool = True
+    is_known_to_stripe: bool = True
+    is_in_accounts: bool = True
 
     @property
     def plan(self) -> str:

@@ -24,12 +24,12 @@ from leakage_pipeline.simulator.customers import (
     closed_periods,
     new_customer,
 )
+from leakage_pipeline.simulator.customers_profiles_accounts import ACCOUNT_PROFILES, TRIAL
 from leakage_pipeline.simulator.invoicing_periods import add_months, epoch, from_epoch
 from leakage_pipeline.simulator.pricing import free_quantity, per_unit, with_included
 
 Profile = Callable[[World, int], Customer]
 
-TRIAL = timedelta(days=14)
 GRACE = Decimal(5)
 SEASONED = (5, HISTORY_MONTHS)
 
@@ -351,6 +351,7 @@ PROFILES: dict[str, Profile] = {
     "cancels_soon": _cancels_soon,
     "logged_late": _logged_late,
     "within_included": _within_included,
+    **ACCOUNT_PROFILES,
 }
 
 
@@ -359,4 +360,6 @@ def honest_customer(world: World, index: int, turn: int) -> Customer:
     name = list(PROFILES)[turn % len(PROFILES)]
     customer = PROFILES[name](world, index)
     customer.profile = name
+    for other in customer.beside:
+        other.profile = name
     return customer

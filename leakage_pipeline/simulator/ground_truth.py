@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from leakage_pipeline.simulator import leaks_usage
+from leakage_pipeline.simulator import leaks_accounts, leaks_usage
 from leakage_pipeline.simulator.catalog import FEATURES, UsageTerm, midnight
 from leakage_pipeline.simulator.customers import Customer, Leak, World
 from leakage_pipeline.simulator.invoicing import DueInvoice, DueLine
@@ -115,6 +115,8 @@ def _labels_of(history: History, leak: Leak, leakage_type: str) -> Iterator[Labe
     owners: tuple[str, str | None] = (customer.customer_id, customer.subscription_id)
     if customer.stray_usage is not None:
         owners = (customer.stray_usage[0], None)
+    elif not customer.has_subscription:
+        owners = (customer.customer_id, None)
     for period, minor in sorted(RULES[leakage_type](history), key=lambda p: p[0].start):
         value = None if minor is None else to_major(minor, customer.currency)
         if value is not None and value < smallest:
@@ -307,4 +309,5 @@ RULES: dict[str, Callable[[History], Amounts]] = {
     "access_after_cancellation": _access_after_cancellation,
     "seat_leakage": _seat_leakage,
     **leaks_usage.RULES,
+    **leaks_accounts.RULES,
 }

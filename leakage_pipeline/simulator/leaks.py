@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from leakage_pipeline.simulator import leaks_usage
+from leakage_pipeline.simulator import leaks_accounts, leaks_usage
 from leakage_pipeline.simulator.catalog import UsageTerm, midnight
 from leakage_pipeline.simulator.customers import (
     QUIET_DAYS,
@@ -333,6 +333,7 @@ LEAKS: dict[str, tuple[tuple[str, str | None, Variant], ...]] = {
         ("after_cancelling_at_once", None, _access_after_cancelling_at_once),
     ),
     "seat_leakage": (("more_seats_than_billed", None, _more_seats_than_billed),),
+    **leaks_accounts.LEAKS,
     **leaks_usage.LEAKS,
 }
 
@@ -345,4 +346,6 @@ def leaky_customer(world: World, index: int, turn: int) -> Customer:
     customer = build(world, index)
     customer.profile = f"{leakage_type}/{name}"
     customer.leak = Leak(leakage_type, name, meter, leaks_usage.BESIDES.get(name, ()))
+    for other in customer.beside:
+        other.profile, other.leak = customer.profile, customer.leak
     return customer

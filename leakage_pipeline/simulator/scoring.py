@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 Key = tuple[str, str | None, str, str | None, datetime]
 
 PLANTED_TYPES = tuple(RULES)
-TABLE_WIDTH = 110
+TABLE_WIDTH = 126
 
 
 @dataclass
