@@ -79,7 +79,7 @@ def _two_workspaces(world: World, index: int) -> Customer:
 
 
 def _one_subscription_for_two_accounts(world: World, index: int) -> Customer:
-    customer = _customer(world, index, "enterprise")
+    customer = _customer(world, index, "business")
     account = _second_account(customer, customer.start + timedelta(days=3))
     other = second_subscription(customer, customer.start, account)
     other.has_subscription = False

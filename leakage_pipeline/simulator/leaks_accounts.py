@@ -75,7 +75,7 @@ def _trial(world: World, index: int) -> Customer:
     """A trial whose end is no bound close to `as_of`."""
     for attempt in range(ATTEMPTS):
         again = replace(world, seed=world.seed + 1000 * attempt)
-        customer = _settled(again, index, ("basic", "business", "enterprise")[index % 3])
+        customer = _settled(again, index, ("basic", "business")[index % 2])
         ended = customer.start + TRIAL
         if is_settled(ended, "month", world.as_of):
             break
@@ -84,7 +84,7 @@ def _trial(world: World, index: int) -> Customer:
         setattr(fresh, name, getattr(customer, name))
     fresh.trial_end = ended
     fresh.account.updated_at = customer.start
-    fresh.account.status = "trialing" if index % 2 else "active"
+    fresh.account.status = "trialing" if index % 3 else "active"
     return fresh
 
 
@@ -119,7 +119,7 @@ def _unknown_customer(world: World, index: int) -> Customer:
 
 
 def _without_account(world: World, index: int) -> Customer:
-    customer = _settled(world, index, ("business", "enterprise", "basic")[index % 3])
+    customer = _settled(world, index, ("business", "basic")[index % 2])
     customer.is_in_accounts = False
     return customer
 
@@ -147,7 +147,7 @@ LEAKS: dict[str, tuple[tuple[str, str | None, Variant], ...]] = {
     "missing_local_access": (
         ("business_gets_basic", None, _product_gives("business", "basic")),
         ("access_off", None, _shut_out),
-        ("enterprise_gets_pro", None, _product_gives("enterprise", "pro")),
+        ("business_gets_pro", None, _product_gives("business", "pro")),
     ),
     "trial_not_converted": (
         ("cancelled_with_the_trial", None, _trial_cancelled),

@@ -7,8 +7,7 @@ with keyed as (
         row_number() over (
             partition by
                 customer_id, subscription_id, leakage_type, meter, period_start,
-                case when customer_id is null then cause end
-            order by period_end
+                case when customer_id is null then cause end order by period_end
         ) as starting_together
     from {{ ref('int_findings__collected') }}
     -- Usage that nobody prices has no amount and is shown all the same.
@@ -22,6 +21,7 @@ typed as (
         types.base_confidence,
         types.recurring,
         types.recovery_share,
+        collected.doubts || coalesce(further.doubts, array[]::text[]) as all_doubts,
         md5(concat_ws(
             '|', collected.customer_id, coalesce(collected.subscription_id, ''), collected.leakage_type,
             coalesce(collected.meter, ''), extract(epoch from collected.period_start)::bigint,
@@ -31,6 +31,8 @@ typed as (
         )) as detection_id
     from keyed as collected
     inner join {{ ref('finding_types') }} as types on collected.leakage_type = types.leakage_type
+    left join {{ ref('int_quality__account_doubts') }} as further
+        on collected.customer_id = further.customer_id and collected.leakage_type = further.leakage_type
 ),
 
 doubted as (
@@ -38,7 +40,7 @@ doubted as (
         typed.detection_id,
         sum(penalties.penalty) as penalty
     from typed
-    cross join lateral unnest(typed.doubts) as doubt (name)
+    cross join lateral unnest(typed.all_doubts) as doubt (name)
     inner join {{ ref('confidence_penalties') }} as penalties on doubt.name = penalties.doubt
     group by typed.detection_id
 ),
@@ -99,14 +101,12 @@ select
     typed.amount_basis,
     typed.recovery_share,
     greatest(0.05, least(0.99, typed.base_confidence - coalesce(doubted.penalty, 0)))::numeric as confidence,
-    typed.doubts,
+    typed.all_doubts as doubts,
     typed.description,
     typed.evidence || jsonb_strip_nulls(jsonb_build_object(
-        'doubts', to_jsonb(typed.doubts),
-        'exchange_rate', case
-            when converted.rate is null then 'none'
-            when not converted.is_recent then 'older than 7 days'
-        end
+        'doubts', to_jsonb(typed.all_doubts),
+        'exchange_rate',
+        case when converted.rate is null then 'none' when not converted.is_recent then 'older than 7 days' end
     )) as evidence,
     excepted.exception_id,
     excepted.exception_reason,
