@@ -22,6 +22,7 @@ from tests.support.small_company import Item, SmallCompany, at
 AS_OF = "2026-11-20T06:00:00Z"
 FIRST, SECOND, THIRD = "2026-10-10T14:23:07", "2026-11-10T14:23:07", "2026-12-10T14:23:07"
 MID = "2026-10-25T00:00:00"
+HALF = "2026-10-26T02:23:07"  # 15.5 days into a period of 31
 PERIODS = (FIRST, SECOND, THIRD)
 CLOSED, OPEN = (FIRST, SECOND), (SECOND, THIRD)
 
@@ -194,6 +195,63 @@ def _honest_tiers(company: Company) -> None:
     company.meter_event(customer, "renders", 240, "2026-10-20T00:00:00")
 
 
+def _honest_prorations(company: Company) -> None:
+    """10.01 to 20.03 half-way through the period, the discount inside the pair or beside it."""
+    small = company.price("before_change", unit_amount=1001)
+    large = company.price("after_change", unit_amount=2003)
+    rest = (HALF, SECOND)
+
+    def changed(customer: str, taken: Off, pair: Sequence[so.JsonObject], then: Off) -> None:
+        names = dict.fromkeys(name for name, _ in (*taken, *then))
+        discounts = [company.given(customer, name) for name in names]
+        if len(names) > 1:
+            discounts[0]["end"] = discounts[1]["start"] = at(HALF)
+        subscription = company.subscribe(
+            customer, [Item(large)], periods=PERIODS, discounts=discounts
+        )
+
+        def line(price: so.JsonObject, period: tuple[str, str], off: Off) -> so.JsonObject:
+            shares = [(f"di_{customer}_{name}", amount) for name, amount in off]
+            amount = price["unit_amount"]
+            return company.line(subscription, price, amount, period, discount_amounts=shares)
+
+        first = [line(small, CLOSED, taken)]
+        second = [*pair, line(large, OPEN, then)]
+        for built in (*first, *second):  # one item, whatever its price was
+            details = built["parent"][built["parent"]["type"]]
+            details["subscription_item"] = company.item_id(subscription, large)
+        company.invoice(customer, FIRST, first, discounts=discounts)
+        company.invoice(customer, SECOND, second, discounts=discounts)
+
+    def part(customer: str, price: so.JsonObject, amount: int, off: Off = ()) -> so.JsonObject:
+        return company.line(
+            f"sub_{customer}",
+            price,
+            amount,
+            rest,
+            proration=True,
+            invoice_item=f"ii_{customer}_{amount}",
+            discount_amounts=[(f"di_{customer}_{name}", share) for name, share in off],
+        )
+
+    # 10 % all along, inside: -5.005 less 10 % is -4.5045, floored; 10.015 less 10 % is 9.0135.
+    name = "honest_prorated"
+    pair = [part(name, small, -451), part(name, large, 901)]
+    changed(name, [("ten", 100)], pair, [("ten", 200)])
+    # 20 % in place of 10 % since the change; classic takes the current one for both halves.
+    name = "honest_prorated_current"
+    pair = [part(name, small, -401), part(name, large, 801)]
+    changed(name, [("ten", 100)], pair, [("twenty", 401)])
+    # The same under flexible: the credit at the original debit's 10 %.
+    name = "honest_prorated_original"
+    pair = [part(name, small, -451), part(name, large, 801)]
+    changed(name, [("ten", 100)], pair, [("twenty", 401)])
+    # Itemised: gross amounts, each with its own discount.
+    name = "honest_prorated_itemized"
+    pair = [part(name, small, -501, [("ten", -50)]), part(name, large, 1001, [("ten", 100)])]
+    changed(name, [("ten", 100)], pair, [("ten", 200)])
+
+
 def _wrong(company: Company, pro: so.JsonObject) -> None:
     """Discounts of which a part is not due, and prices that are wrong under a discount."""
     # The contract grants 10 % = 14.90; 10 % and 20 % of the rest are given = 41.72. Leak 26.82.
@@ -346,6 +404,7 @@ def build() -> Company:
     pro = company.price("pro", "pro", unit_amount=14900)
     _honest(company, pro)
     _honest_lines(company, pro)
+    _honest_prorations(company)
     _wrong(company, pro)
     _missing(company, pro)
     _credits(company, pro)
