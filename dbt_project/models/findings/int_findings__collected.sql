@@ -25,6 +25,14 @@
     'fnd_missing_stripe_subscription',
     'fnd_orphaned_subscription',
     'fnd_duplicate_subscription',
+    'fnd_duplicate_refund',
+    'fnd_unpaid_access',
+    'fnd_retries_exhausted',
+    'fnd_expiring_payment_method',
+    'fnd_stuck_draft_invoice',
+    'fnd_dispute_open',
+    'fnd_paused_collection',
+    'fnd_webhook_delivery_failure',
 ] %}
 {% for model in finding_models %}
     select

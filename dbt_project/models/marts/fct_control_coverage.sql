@@ -9,12 +9,7 @@ inputs as (
         (select count(*) from {{ ref('stg_business__price_book') }}) as price_book,
         (select count(*) from {{ ref('stg_business__accounts') }}) as accounts,
         (select count(*) from {{ ref('stg_usage__log_coverage') }}) as usage_meters,
-        (select count(*) from {{ ref('stg_stripe__meters') }}) as stripe_meters,
-        (
-            select string_agg(object, ', ' order by object)
-            from {{ ref('stg_stripe__sync_status') }}
-            where status != 'ok'
-        ) as refused_by_stripe
+        (select count(*) from {{ ref('stg_stripe__meters') }}) as stripe_meters
 ),
 
 requirements as (
@@ -25,11 +20,14 @@ requirements as (
         ) as needs_usage,
         types.leakage_type in ('unmetered_usage', 'unattributed_usage', 'usage_after_cancellation') as needs_log,
         types.leakage_type in (
-            'feature_leakage', 'access_after_cancellation', 'seat_leakage'
+            'feature_leakage', 'access_after_cancellation', 'seat_leakage', 'unpaid_access'
         ) as needs_accounts,
         types.leakage_type in ('feature_leakage', 'outdated_pricing', 'overbilled_price') as needs_price_book,
-        types.leakage_type in ('incorrect_discount', 'minimum_shortfall') as needs_contracts
+        types.leakage_type in ('incorrect_discount', 'minimum_shortfall') as needs_contracts,
+        refusals.refused_objects,
+        coalesce(refusals.is_blind, false) as is_blind
     from {{ ref('finding_types') }} as types
+    left join {{ ref('int_coverage__refusals') }} as refusals on types.leakage_type = refusals.leakage_type
 ),
 
 population as (
@@ -59,7 +57,8 @@ examined as (
         and (
             requirements.leakage_type != 'minimum_shortfall'
             or (inputs.contracts > 0 and not population.has_unjudged_minimum)
-        ) as is_examined
+        )
+        and not requirements.is_blind as is_examined
     from requirements
     cross join inputs
     cross join population
@@ -78,7 +77,7 @@ select
         case when examined.needs_accounts and inputs.accounts = 0 then 'accounts' end,
         case when examined.needs_price_book and inputs.price_book = 0 then 'price_book' end,
         case when examined.needs_contracts and inputs.contracts = 0 then 'contracts' end,
-        'stripe: ' || inputs.refused_by_stripe
+        'stripe: ' || examined.refused_objects
     ], null)) as missing_inputs,
     settings.as_of
 from examined
@@ -87,4 +86,4 @@ cross join settings
 group by
     examined.leakage_type, examined.currency, examined.needs_usage, examined.needs_log, examined.needs_accounts,
     examined.needs_price_book, examined.needs_contracts, inputs.usage_meters, inputs.stripe_meters, inputs.accounts,
-    inputs.price_book, inputs.contracts, inputs.refused_by_stripe, settings.as_of
+    inputs.price_book, inputs.contracts, examined.refused_objects, settings.as_of

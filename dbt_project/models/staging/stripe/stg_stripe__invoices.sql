@@ -12,6 +12,7 @@ select
     collection_method,
     lower(currency) as currency,
     auto_advance,
+    attempt_count,
     -- amounts in minor units
     subtotal,
     total,
@@ -33,6 +34,7 @@ select
     finalized_at,
     paid_at,
     voided_at,
+    marked_uncollectible_at,
     due_date,
     automatically_finalizes_at,
     next_payment_attempt
