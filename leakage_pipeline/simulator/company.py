@@ -25,6 +25,7 @@ from leakage_pipeline.simulator.customers_profiles import honest_customer
 from leakage_pipeline.simulator.ground_truth import History, Label, labels
 from leakage_pipeline.simulator.invoicing import due_invoices
 from leakage_pipeline.simulator.leaks import leaky_customer
+from leakage_pipeline.simulator.settling import settle
 from leakage_pipeline.simulator.stripe_objects import StripeAccount
 from leakage_pipeline.simulator.usage import generate_usage, stray_usage, usage_after_end
 
@@ -75,7 +76,7 @@ def generate(
 ) -> Company:
     """Make a company of so many customers as it stands at `as_of` (UTC when it has no offset).
 
-    A third of the customers carry one leak each; with 27 customers and more all nine types occur.
+    A third of the customers carry one leak each; with 60 customers and more every type occurs.
     `leaks=False` leaves all the noise and no leak. `events_per_month` is per customer and meter.
 
     Raises:
@@ -144,6 +145,7 @@ def live(world: World, customer: Customer) -> History:
     periods = customer.periods(world.as_of)
     usage = generate_usage(world, customer, periods)
     invoices = due_invoices(customer, periods, usage, world.as_of)
+    settle(customer.payment, [period.start for period in periods], invoices)
     return History(
         *(world, customer, periods, usage, invoices),
         stray=stray_usage(world, customer, periods),

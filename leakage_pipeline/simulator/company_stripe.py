@@ -10,6 +10,11 @@ from typing import Any
 
 from leakage_pipeline.simulator import stripe_objects as build
 from leakage_pipeline.simulator.catalog import METERS, PRODUCTS, Catalog, StripePrice
+from leakage_pipeline.simulator.company_payments import (
+    add_payments,
+    default_methods,
+    webhook_endpoints,
+)
 from leakage_pipeline.simulator.customers import Customer, Grant, World
 from leakage_pipeline.simulator.ground_truth import History
 from leakage_pipeline.simulator.invoicing import DAYS_UNTIL_DUE, DueInvoice, DueLine
@@ -28,6 +33,7 @@ def stripe_account(world: World, histories: Sequence[History]) -> StripeAccount:
     """The whole account of a company."""
     account = StripeAccount(
         products=_products(),
+        webhook_endpoints=webhook_endpoints(FOUNDED),
         meters=[
             build.meter(
                 meter.stripe_id,
@@ -139,6 +145,10 @@ class _CustomerObjects:
         if not self.customer.is_beside:
             account.customers.append(self._customer(balance))
         account.subscriptions.append(self._subscription(invoices[-1]["id"]))
+        account.customers.append(self._customer(balance))
+        subscription = self._subscription(invoices[-1]["id"])
+        account.subscriptions.append(subscription)
+        add_payments(self.history, invoices, subscription, account)
         account.invoices.extend(invoices)
         if self.customer.grant is not None:
             account.coupons.append(self._coupon(self.customer.grant))
@@ -156,6 +166,7 @@ class _CustomerObjects:
             email=f"billing@{slug}.example",
             currency=self.customer.currency,
             balance=balance,
+            default_payment_method=default_methods(self.customer)[0],
             metadata={"account_id": self.customer.account.account_id},
         )
 
@@ -199,6 +210,7 @@ class _CustomerObjects:
             status = "canceled"
         else:
             status = "trialing" if running.is_trial and running.end > as_of else "active"
+        status = customer.payment.subscription_status or status
         grant = customer.grant
         is_discounted = grant is not None and grant.coupon.duration != "once" and ending is None
         has_ended = grant is not None and grant.end is not None and grant.end <= as_of
@@ -220,7 +232,8 @@ class _CustomerObjects:
             else None,
             ended_at=_seconds(customer.ended_at),
             cancellation_reason="cancellation_requested" if ending or leaving else None,
-            pause_collection="void" if customer.paused_from else None,
+            pause_collection="void" if customer.paused_from else customer.payment.pause,
+            default_payment_method=default_methods(customer)[1],
             collection_method="send_invoice" if customer.sends_invoices else "charge_automatically",
             days_until_due=DAYS_UNTIL_DUE if customer.sends_invoices else None,
             discounts=self.discounts if is_discounted and not has_ended else (),
@@ -272,7 +285,15 @@ class _CustomerObjects:
             finalized_at=None if draft else epoch(due.finalized_at),
             paid_at=_seconds(due.paid_at),
             voided_at=_seconds(due.voided_at),
-            automatically_finalizes_at=epoch(due.finalized_at),
+            automatically_finalizes_at=_seconds(
+                None if due.auto_advance is False else due.finalized_at
+            ),
+            marked_uncollectible_at=_seconds(
+                due.finalized_at if due.status == "uncollectible" else None
+            ),
+            auto_advance=due.auto_advance,
+            attempt_count=due.attempt_count,
+            next_payment_attempt=_seconds(due.next_payment_attempt),
             post_payment_credit_notes_amount=due.credited,
             discounts=self.discounts if any(line.discount for line in due.lines) else (),
         )

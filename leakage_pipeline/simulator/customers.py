@@ -13,6 +13,7 @@ from typing import Literal
 
 from leakage_pipeline.simulator.catalog import FEATURES, Catalog, StripePrice, UsageTerm
 from leakage_pipeline.simulator.invoicing_periods import Period, add_months, billing_periods
+from leakage_pipeline.simulator.payment_life import PaymentLife
 
 HISTORY_MONTHS = 13
 QUIET_DAYS = 4  # labelled customers have no period bound this short before as_of (invoice grace)
@@ -180,6 +181,7 @@ class Customer:
     """Monthly volume per meter that goes on after the subscription has ended."""
     missing_invoices: dict[int, Literal["absent", "void"]] = field(default_factory=dict)
     lowered_lines: dict[tuple[str, int], Decimal] = field(default_factory=dict)
+    payment: PaymentLife = field(default_factory=PaymentLife)
     leak: Leak | None = None
     beside: list["Customer"] = field(default_factory=list)
     """Further subscriptions of the same Stripe customer, each with `is_beside`."""

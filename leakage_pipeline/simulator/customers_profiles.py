@@ -22,10 +22,12 @@ from leakage_pipeline.simulator.customers import (
     Wish,
     World,
     closed_periods,
+    licence_steps,
     new_customer,
 )
 from leakage_pipeline.simulator.customers_profiles_accounts import ACCOUNT_PROFILES, TRIAL
 from leakage_pipeline.simulator.invoicing_periods import add_months, epoch, from_epoch
+from leakage_pipeline.simulator.payment_life import Fate, PaymentLife
 from leakage_pipeline.simulator.pricing import free_quantity, per_unit, with_included
 
 Profile = Callable[[World, int], Customer]
@@ -321,6 +323,19 @@ def _referral_once(world: World, index: int) -> Customer:
     return customer
 
 
+def _failed_lately(world: World, index: int) -> Customer:
+    """The newest charge failed days ago, Stripe tries again, and the grace period still runs."""
+    wish = Wish("business", has_usage=False)
+    customer = new_customer(world, index, wish)
+    customer.start = add_months((world.as_of - timedelta(days=2)).replace(microsecond=0), -4)
+    customer.licence = licence_steps(world, wish, customer.start)
+    customer.account.updated_at = customer.start
+    fate = Fate("open", 1, world.as_of + timedelta(days=1), auto_advance=True)
+    last = len(customer.periods(world.as_of)) - 1
+    customer.payment = PaymentLife(subscription_status="past_due", fates={last: fate})
+    return customer
+
+
 PROFILES: dict[str, Profile] = {
     "basic": _plain("basic"),
     "pro": _plain("pro"),
@@ -352,6 +367,7 @@ PROFILES: dict[str, Profile] = {
     "logged_late": _logged_late,
     "within_included": _within_included,
     **ACCOUNT_PROFILES,
+    "failed_lately": _failed_lately,
 }
 
 

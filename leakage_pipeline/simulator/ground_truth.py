@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from leakage_pipeline.simulator import leaks_accounts, leaks_usage
+from leakage_pipeline.simulator import leaks_payments, leaks_usage
 from leakage_pipeline.simulator.catalog import FEATURES, UsageTerm, midnight
 from leakage_pipeline.simulator.customers import Customer, Leak, World
 from leakage_pipeline.simulator.invoicing import DueInvoice, DueLine
@@ -310,4 +311,5 @@ RULES: dict[str, Callable[[History], Amounts]] = {
     "seat_leakage": _seat_leakage,
     **leaks_usage.RULES,
     **leaks_accounts.RULES,
+    **leaks_payments.RULES,
 }

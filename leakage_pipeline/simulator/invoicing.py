@@ -57,6 +57,9 @@ class DueInvoice:
     paid_at: datetime | None = None
     voided_at: datetime | None = None
     credited: int = field(default=0)
+    attempt_count: int | None = None
+    next_payment_attempt: datetime | None = None
+    auto_advance: bool | None = None
 
 
 def due_invoices(

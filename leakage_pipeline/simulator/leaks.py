@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from leakage_pipeline.simulator import leaks_accounts, leaks_usage
+from leakage_pipeline.simulator import leaks_payments, leaks_usage
 from leakage_pipeline.simulator.catalog import UsageTerm, midnight
 from leakage_pipeline.simulator.customers import (
     QUIET_DAYS,
@@ -335,6 +336,7 @@ LEAKS: dict[str, tuple[tuple[str, str | None, Variant], ...]] = {
     "seat_leakage": (("more_seats_than_billed", None, _more_seats_than_billed),),
     **leaks_accounts.LEAKS,
     **leaks_usage.LEAKS,
+    **leaks_payments.LEAKS,
 }
 
 

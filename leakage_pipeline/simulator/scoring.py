@@ -1,7 +1,7 @@
 """How an audit's findings compare with the known leaks: precision, recall, amount error per type.
 
 Findings and labels are matched on customer, subscription, type, meter and period start. Types that
-have no labels and are none of the nine planted ones are listed apart, not judged.
+have no labels and are none of the planted ones are listed apart, not judged.
 """
 
 import json

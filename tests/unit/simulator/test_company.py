@@ -30,7 +30,7 @@ def company() -> Company:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("company")
-    generate(5, 30, AS_OF, events_per_month=10).write(path)
+    generate(5, 60, AS_OF, events_per_month=10).write(path)
     return path
 
 
@@ -40,7 +40,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_same_seed_gives_the_same_files(folder: Path, tmp_path: Path) -> None:
-    generate(5, 30, AS_OF, events_per_month=10).write(tmp_path)
+    generate(5, 60, AS_OF, events_per_month=10).write(tmp_path)
     assert content(folder) == content(tmp_path)
 
 
@@ -148,7 +148,9 @@ def test_some_anchors_lie_at_month_ends(company: Company) -> None:
 
 def test_ids_are_unique(company: Company) -> None:
     account = company.account
-    for kind in ("customers", "prices", "coupons", "subscriptions", "invoices", "invoice_items"):
+    kinds = ("customers", "prices", "coupons", "subscriptions", "invoices", "invoice_items")
+    moved = ("charges", "refunds", "disputes", "invoice_payments", "payment_methods", "events")
+    for kind in (*kinds, *moved):
         ids = [entry["id"] for entry in getattr(account, kind)]
         assert len(ids) == len(set(ids)), kind
     identifiers = [event["identifier"] for event in account.meter_events]
@@ -170,12 +172,32 @@ def test_every_price_in_use_is_in_the_account(company: Company) -> None:
     assert any(not price["active"] for price in account.prices)
 
 
+def test_honest_customers_have_payments_that_only_look_like_trouble() -> None:
+    account = generate(3, 60, AS_OF, leaks=False, events_per_month=2).account
+    assert {refund["status"] for refund in account.refunds} == {"failed", "succeeded"}
+    assert {dispute["status"] for dispute in account.disputes} == {"won", "lost", "warning_closed"}
+    assert any(item["invoice"] is None for item in account.invoice_items)
+    assert any(method["type"] == "sepa_debit" for method in account.payment_methods)
+    assert any(event["pending_webhooks"] for event in account.events)
+    assert any(subscription["status"] == "past_due" for subscription in account.subscriptions)
+
+
+def test_refunds_never_give_back_more_than_was_charged(company: Company) -> None:
+    for charge in company.account.charges:
+        back = [r for r in company.account.refunds if r["charge"] == charge["id"]]
+        given = sum(refund["amount"] for refund in back if refund["status"] == "succeeded")
+        assert given == charge["amount_refunded"] <= charge["amount"]
+
+
 @needs_spec
 def test_objects_fit_stripes_published_file(company: Company) -> None:
     account = company.account
     kinds = (account.customers, account.products, account.prices, account.inline_prices)
     more = (account.coupons, account.subscriptions, account.meters, account.credit_notes)
-    for objects in (*kinds, *more, account.invoice_items, account.invoices[::40]):
+    moved = (account.charges, account.refunds, account.disputes, account.invoice_payments)
+    told = (account.events, account.webhook_endpoints, account.payment_methods)
+    items = (account.invoice_items, account.invoices[::40])
+    for objects in (*kinds, *more, *moved, *told, *items):
         for entry in objects[:25]:
             assert problems(entry) == [], entry["id"]
 
@@ -223,7 +245,7 @@ def test_business_files(folder: Path) -> None:
         "sms_per_1000": 5.0,
     }
     with (folder / "data/accounts.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == 30
+        assert len(list(csv.DictReader(file))) == 60
 
 
 def test_configuration_names_the_files(folder: Path) -> None:
@@ -236,7 +258,7 @@ def test_configuration_names_the_files(folder: Path) -> None:
 
 def test_the_account_survives_its_file(folder: Path) -> None:
     again = StripeAccount.from_json(folder / "stripe_account.json")
-    assert len(again.customers) == 30
+    assert len(again.customers) == 60
 
 
 def test_ground_truth_file(folder: Path) -> None:

@@ -89,10 +89,10 @@ def test_planted_types_are_judged_even_without_labels() -> None:
 
 
 def test_other_types_are_listed_apart() -> None:
-    result = score([finding(leakage_type="paused_collection")], {"labels": []})
-    assert result.unlabelled == {"paused_collection": 1}
+    result = score([finding(leakage_type="outgrown_plan")], {"labels": []})
+    assert result.unlabelled == {"outgrown_plan": 1}
     assert result.is_perfect
-    assert "paused_collection 1" in score_text(result)
+    assert "outgrown_plan 1" in score_text(result)
 
 
 def test_the_table_names_every_type() -> None:

@@ -14,7 +14,8 @@ select
     min(disputes.reason) as cause,
     min(disputes.status) as reason,
     array[]::text[] as doubts,
-    'The bank asks back ' || {{ money_text('sum(disputes.amount)', 'coalesce(currencies.exponent, 2)', 'disputes.currency') }}
+    'The bank asks back '
+    || {{ money_text('sum(disputes.amount)', 'coalesce(currencies.exponent, 2)', 'disputes.currency') }}
     || ' (' || replace(min(disputes.reason), '_', ' ') || '); the dispute is '
     || replace(min(disputes.status), '_', ' ')
     || coalesce(

@@ -21,7 +21,7 @@ select
     || case when min(hold_reason) = 'paused_as_draft' then ' is kept as a draft.' else ' was written off.' end
         as description,
     jsonb_strip_nulls(jsonb_build_object(
-        'account_ids', to_jsonb(min(account_ids)),
+        'account_ids', account_ids,
         'invoices', jsonb_agg(jsonb_build_object(
             'invoice_id', invoice_id,
             'amount', {{ to_currency_units('amount', 'currency_exponent') }},
@@ -30,4 +30,4 @@ select
     )) as evidence
 from {{ ref('int_payments__held_invoices') }}
 where hold_reason in ('paused_as_draft', 'paused_as_uncollectible') and is_in_use
-group by customer_id, subscription_id, currency, currency_exponent, period_start
+group by customer_id, subscription_id, account_ids, currency, currency_exponent, period_start

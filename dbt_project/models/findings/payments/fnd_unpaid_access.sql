@@ -21,7 +21,7 @@ select
     || ' UTC; the subscription is ' || replace(subscription_status, '_', ' ') || '.' as description,
     jsonb_build_object(
         'subscription_status', subscription_status,
-        'account_ids', to_jsonb(min(account_ids)),
+        'account_ids', account_ids,
         'payment_grace_days', payment_grace_days,
         'due_since', min(due_at),
         'invoices', jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
@@ -36,4 +36,5 @@ select
 from {{ ref('int_payments__open_invoices') }}
 where is_unpaid_access
 group by
-    customer_id, subscription_id, subscription_status, currency, currency_exponent, payment_grace_days, as_of
+    customer_id, subscription_id, subscription_status, account_ids, currency, currency_exponent, payment_grace_days,
+    as_of

@@ -35,11 +35,13 @@ held as (
         case
             when status = 'draft' and pause_behavior = 'keep_as_draft' then 'paused_as_draft'
             -- Nobody tried to collect: the pause wrote it off, no failed payment did.
-            when status = 'uncollectible' and pause_behavior = 'mark_uncollectible' and coalesce(attempt_count, 0) = 0
-                and amount_paid = 0 then 'paused_as_uncollectible'
+            when
+                status = 'uncollectible' and pause_behavior = 'mark_uncollectible'
+                and coalesce(attempt_count, 0) = 0 and amount_paid = 0
+                then 'paused_as_uncollectible'
             when status != 'draft' then null
             when subscription_status = 'unpaid' then 'subscription_unpaid'
-            when not auto_advance then 'auto_advance_off'
+            when not coalesce(auto_advance, false) then 'auto_advance_off'
             else 'finalization_overdue'
         end as hold_reason
     from invoices
@@ -57,8 +59,9 @@ select
     held.created_at,
     held.should_finalize_at,
     coalesce(spans.period_start, held.created_at) as period_start,
-    greatest(coalesce(spans.period_end, held.as_of), coalesce(spans.period_start, held.created_at) + interval '1 second')
-        as period_end,
+    greatest(
+        coalesce(spans.period_end, held.as_of), coalesce(spans.period_start, held.created_at) + interval '1 second'
+    ) as period_end,
     spans.interval_months,
     access.account_ids,
     access.account_ids is not null or exists (

@@ -38,7 +38,8 @@ select
 from {{ ref('stg_stripe__invoice_items') }} as items
 cross join {{ ref('stg_business__audit_settings') }} as settings
 inner join {{ ref('int_periods__customers_in_scope') }} as scope on items.customer_id = scope.customer_id
-left join {{ ref('stg_stripe__subscriptions') }} as subscriptions on items.subscription_id = subscriptions.subscription_id
+left join {{ ref('stg_stripe__subscriptions') }} as subscriptions
+    on items.subscription_id = subscriptions.subscription_id
 left join renewals on items.subscription_id = renewals.subscription_id
 left join customers on items.customer_id = customers.customer_id
 left join {{ ref('currencies') }} as currencies on items.currency = currencies.currency

@@ -17,4 +17,4 @@ select
     created as created_at
 from {{ source('raw_stripe', 'events') }}
 -- Rows of a later audit stay when an earlier instant is audited again; they are not known yet then.
-where created <= (select as_of from {{ source('raw_business', 'audit_settings') }})
+where created <= (select settings.as_of from {{ source('raw_business', 'audit_settings') }} as settings)
