@@ -76,7 +76,8 @@ def generate(
 ) -> Company:
     """Make a company of so many customers as it stands at `as_of` (UTC when it has no offset).
 
-    A third of the customers carry one leak each, the types in turn: 63 customers have all of them.
+    A third of the customers carry one leak each, the types in turn; three times
+    as many customers as types have all of them.
     `leaks=False` leaves all the noise and no leak. `events_per_month` is per customer and meter.
 
     Raises:

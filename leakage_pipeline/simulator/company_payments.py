@@ -42,7 +42,7 @@ def webhook_endpoints(founded: int) -> list[JsonObject]:
 
 def default_methods(customer: Customer) -> tuple[str | None, str | None]:
     """What the customer pays with, and what the subscription does; None where it names nothing."""
-    if customer.sends_invoices:
+    if customer.sends_invoices or not customer.has_subscription:
         return None, None
     method = f"pm_{customer.customer_id[4:]}"
     return (None, method) if customer.index % 9 == 0 else (method, None)
@@ -67,7 +67,7 @@ class _Payments:
     ) -> None:
         self.customer = history.customer
         self.as_of = history.world.as_of
-        self.code = self.customer.customer_id[4:]
+        self.code = self.customer.subscription_id[4:]
         self.account = account
         self.subscription = subscription
         self.starts = [period.start for period in history.periods]
@@ -115,7 +115,7 @@ class _Payments:
 
     def _add_method(self) -> None:
         method = next(filter(None, default_methods(self.customer)), None)
-        if method is None:
+        if method is None or self.customer.is_beside:  # the customer has one card
             return
         created = epoch(self.customer.start)
         customer = self.customer.customer_id

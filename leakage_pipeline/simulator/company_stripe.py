@@ -144,8 +144,6 @@ class _CustomerObjects:
         balance = sum(invoice["ending_balance"] or 0 for invoice in invoices)
         if not self.customer.is_beside:
             account.customers.append(self._customer(balance))
-        account.subscriptions.append(self._subscription(invoices[-1]["id"]))
-        account.customers.append(self._customer(balance))
         subscription = self._subscription(invoices[-1]["id"])
         account.subscriptions.append(subscription)
         add_payments(self.history, invoices, subscription, account)

@@ -10,8 +10,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from leakage_pipeline.simulator import leaks_accounts, leaks_usage
-from leakage_pipeline.simulator import leaks_payments, leaks_usage
+from leakage_pipeline.simulator import leaks_accounts, leaks_payments, leaks_usage
 from leakage_pipeline.simulator.catalog import FEATURES, UsageTerm, midnight
 from leakage_pipeline.simulator.customers import Customer, Leak, World
 from leakage_pipeline.simulator.invoicing import DueInvoice, DueLine

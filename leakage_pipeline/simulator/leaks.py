@@ -8,8 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from leakage_pipeline.simulator import leaks_accounts, leaks_usage
-from leakage_pipeline.simulator import leaks_payments, leaks_usage
+from leakage_pipeline.simulator import leaks_accounts, leaks_payments, leaks_usage
 from leakage_pipeline.simulator.catalog import UsageTerm, midnight
 from leakage_pipeline.simulator.customers import (
     QUIET_DAYS,
