@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from leakage_pipeline.simulator import stripe_objects as so
 from leakage_pipeline.simulator.stripe_server import StripeServer
 from tests.support.audit import audit, rows
 from tests.support.licence_story import Change, Licence, Story
@@ -20,6 +21,7 @@ AS_OF = "2026-10-20T06:00:00Z"
 START, NEXT, END = "2026-09-11T12:00:00", "2026-10-11T12:00:00", "2026-11-11T12:00:00"
 PERIODS = (START, NEXT, END)
 HALF = "2026-09-26T12:00:00"
+LATER = "2026-10-05T12:00:00"
 THIRD = "2026-10-01T12:00:00"  # a third of the period is left
 LATE = "2026-10-11T10:12:00"  # 6,480 seconds, a 400th of the period, are left
 
@@ -124,7 +126,54 @@ def _stories(company: SmallCompany) -> list[Story]:
             free_periods=[1],
             terms={"trial_start": at(HALF), "trial_end": at(NEXT)},
         ),
+        *_endings(company, start),
+        *_pauses(start),
         story("open_period", start, Change("2026-10-15T12:00:00", up, billed=())),
+    ]
+
+
+def _endings(company: SmallCompany, start: dict[str, Licence]) -> list[Story]:
+    """Cancelled inside the period, after a change; and a start in the past on one classic line."""
+    pro = Licence(company.account.prices[1])
+    ended = {"status": "canceled", "canceled_at": at(LATER), "ended_at": at(LATER)}
+    cut = {"periods": (START, LATER, END), "line_ends": {0: NEXT}, "terms": ended}
+    plain = {"start": start, "ends_at": 1, **cut}
+    return [
+        Story("cancelled_fee_kept", **plain),
+        Story("cancelled_rest_credited", **plain, credits_rest=[0]),
+        Story("cancelled_change_honest", **plain, changes=[Change(HALF, pro)], credits_rest=[0]),
+        Story("cancelled_change_lost", **plain, changes=[Change(HALF, pro, billed=())]),
+        Story(
+            "backdated_classic",
+            ("2026-06-25T12:00:00", NEXT, END),
+            start,
+            # Three whole months, and 16 of the 30 days of the month before them.
+            fees={0: 3 * 4900 + 2613},
+            terms={"mode": so.billing_mode("classic"), "billing_cycle_anchor": at(NEXT)},
+        ),
+    ]
+
+
+def _pauses(start: dict[str, Licence]) -> list[Story]:
+    """Collection paused with void and resumed since; the subscription itself paused and resumed."""
+    void, paused = {"behavior": "void", "resumes_at": None}, {"status": "paused"}
+    collection = [
+        (HALF, {"pause_collection": void}),
+        ("2026-10-15T12:00:00", {"pause_collection": None}),
+    ]
+    whole = [(HALF, paused), (LATER, {"status": "active"})]
+    return [
+        Story("pause_lifted", PERIODS, start, voided=[1], tells=collection),
+        Story("void_without_pause", PERIODS, start, voided=[1]),
+        Story(
+            "paused_and_resumed",
+            (START, HALF, LATER, "2026-11-05T12:00:00"),
+            start,
+            line_ends={0: NEXT},
+            credits_rest=[0],
+            skipped=[1],
+            tells=whole,
+        ),
     ]
 
 
@@ -163,6 +212,7 @@ LEAKS = {
     "removed_not_credited": ("10.00", CREDITED),
     "many_one_missing": ("40.00", CHARGED),
     "reset_not_credited": ("24.50", CREDITED),
+    "cancelled_change_lost": ("50.00", CHARGED),
 }
 
 
@@ -213,7 +263,7 @@ def test_a_change_stands_in_the_step_of_what_changed(
 
 def test_whoever_is_billed_as_stripe_bills_has_no_gap(audited: str) -> None:
     """Every other story: no finding, no step other than 0, in every period."""
-    leaking = [*LEAKS, "price_400th_leak", "seats_400th_leak"]
+    leaking = [*LEAKS, "price_400th_leak", "seats_400th_leak", "void_without_pause"]
     found = rows(
         audited,
         "select customer_id, period_start, difference from marts.fct_expected_vs_billed"
@@ -232,6 +282,19 @@ def test_the_bridge_adds_up_on_every_row(audited: str) -> None:
     )
     assert found[0]["broken"] == 0
     assert found[0]["all_rows"] > 60
+
+
+def test_a_void_invoice_without_a_pause_is_missing(audited: str) -> None:
+    """Rule 7.8: the pause of the other customer is over, and still explains its void invoice."""
+    found = rows(
+        audited,
+        "select customer_id, missing_invoice_amount from marts.fct_expected_vs_billed"
+        " where customer_id in ('pause_lifted', 'void_without_pause')"
+        " and missing_invoice_amount != 0",
+    )
+    assert found == [
+        {"customer_id": "void_without_pause", "missing_invoice_amount": Decimal("49.00")}
+    ]
 
 
 def test_the_evidence_lets_one_recompute_the_pair(audited: str) -> None:

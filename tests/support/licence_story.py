@@ -54,6 +54,10 @@ class Story:
     free_periods: Sequence[int] = ()  # a trial: the fee line is 0
     credits_rest: Sequence[int] = ()  # periods cut short whose rest is credited on the next invoice
     voided: Sequence[int] = ()
+    skipped: Sequence[int] = ()  # bounds at which only what is left is billed: the time off
+    ends_at: int | None = None  # index of the bound at which the subscription ended
+    fees: dict[int, int] = field(default_factory=dict)  # other amounts than the price gives
+    tells: Sequence[tuple[str, dict[str, Any]]] = ()  # instants at which the subscription changed
     unbilled_periods: Sequence[int] = ()
     skewed_by: int = 0  # seconds that an event comes after its change
 
@@ -81,6 +85,8 @@ class Story:
 
     def _items(self, instant: int) -> list[Json]:
         bounds = (at(self.periods[-2]), at(self.periods[-1]))
+        if self.ends_at is not None:
+            bounds = (at(self.periods[self.ends_at - 1]), at(self._stated_end(self.ends_at - 1)))
         return [
             so.subscription_item(
                 self.item_id(item),
@@ -105,21 +111,23 @@ class Story:
             customer=self.customer,
             currency="usd",
             created=start,
-            billing_cycle_anchor=start,
             start_date=start,
             items=self._items(end),
-            **self.terms,
+            **{"billing_cycle_anchor": start, **self.terms},
         )
         company.account.subscriptions.append(present)
         if self.has_events:
             self._tell_events(company, present)
         for index, bound in enumerate(self.periods[:-1]):
+            if self.ends_at is not None and index > self.ends_at:
+                break
+            off = index in self.skipped or index == self.ends_at
             lines = [
                 *(self._prorations(index - 1) if index else []),
                 *(self._rest(index - 1) if index - 1 in self.credits_rest else []),
-                *self._fees(index),
+                *([] if off else self._fees(index)),
             ]
-            if index not in self.unbilled_periods:
+            if lines and index not in self.unbilled_periods:
                 status = "void" if index in self.voided else "paid"
                 company.invoice(self.customer, bound, lines, status=status)
         return self
@@ -139,7 +147,7 @@ class Story:
             so.line(
                 f"il_{self.customer}_{item}_{at(start)}",
                 invoice="",
-                amount=0 if index in self.free_periods else licence.amount,
+                amount=0 if index in self.free_periods else self.fees.get(index, licence.amount),
                 currency="usd",
                 period_start=at(start),
                 period_end=at(end),
@@ -207,6 +215,23 @@ class Story:
                     previous_attributes={"items": {**present["items"], "data": before}},
                 )
             )
+
+        self._tell_states(company, present)
+
+    def _tell_states(self, company: SmallCompany, present: Json) -> None:
+        before: Json = dict.fromkeys(key for _, values in self.tells for key in values)
+        before = {key: present[key] for key in before}
+        for instant, values in self.tells:
+            company.account.events.append(
+                so.event(
+                    f"evt_{self.customer}_{at(instant)}_state",
+                    type="customer.subscription.updated",
+                    created=at(instant),
+                    data_object={**present, **values},
+                    previous_attributes={key: before[key] for key in values},
+                )
+            )
+            before |= values
 
     def without_events(self, customer: str) -> "Story":
         """The same story under another customer, of which Stripe forgot the events."""

@@ -27,26 +27,14 @@ with finalized as (
         and (invoices.finalized_at is null or invoices.finalized_at <= settings.as_of)
 ),
 
--- A pending proration names only the subscription: its price tells the item, else the only licensed item is meant.
+-- A pending proration names only the subscription: its price, which the item may have no more, tells the item; else
+-- the only licensed item is meant.
 by_price as (
     select
         subscription_id,
         price_id,
         min(subscription_item_id) as subscription_item_id
-    from (
-        select
-            subscription_id,
-            price_id,
-            subscription_item_id
-        from {{ ref('int_periods__items') }}
-        union
-        -- The old half of a change names a price that the item has no more.
-        select
-            subscription_id,
-            price_id,
-            subscription_item_id
-        from {{ ref('int_history__item_observations') }}
-    ) as known
+    from {{ ref('int_history__item_observations') }}
     group by subscription_id, price_id
 ),
 

@@ -53,7 +53,7 @@ joined as (
     left join {{ ref('int_billed__billing_instants') }} as instants
         on
             periods.subscription_id = instants.subscription_id
-            and case when charges.charge_kind = 'usage' then periods.period_end else periods.period_start end
+            and case when charges.charge_kind = 'usage' then periods.settles_at else periods.period_start end
             = instants.billed_at
     left join {{ ref('int_billed__unfinished_invoices') }} as unfinished
         on charges.item_period_id = unfinished.item_period_id

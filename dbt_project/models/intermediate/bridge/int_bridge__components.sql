@@ -1,5 +1,5 @@
 -- The bridge of a subscription's period by component: its licences together (fee and prorations), and each meter.
--- The findings read from here; evidence carries every number and Stripe id of the arithmetic.
+-- The findings read from here; evidence carries every number and Stripe id. Unbilled changes are a step of their own.
 with meter_names as (
     select
         stripe_event_name,
@@ -49,10 +49,8 @@ described as (
             'discount_percent_entitled', round(charges.discount_percent_entitled * 100, 6),
             'expected_net', {{ to_currency_units('charges.expected_net', 'charges.currency_exponent') }},
             'billed_net', {{ to_currency_units('charges.billed_net', 'charges.currency_exponent') }},
-            'invoice_line_ids', to_jsonb(charges.line_ids),
-            'invoice_ids', to_jsonb(charges.invoice_ids),
-            'draft_invoice_id', charges.draft_invoice_id,
-            'change', changes.evidence
+            'invoice_line_ids', to_jsonb(charges.line_ids), 'invoice_ids', to_jsonb(charges.invoice_ids),
+            'draft_invoice_id', charges.draft_invoice_id, 'change', changes.evidence
         )) as evidence
     from {{ ref('int_bridge__charges') }} as charges
     left join {{ ref('int_terms__metered_terms') }} as terms on charges.charge_id = terms.charge_id
@@ -109,7 +107,6 @@ select
     sum(expected_gross - net_at_billed_discount) as given_discount,
     sum(usage_gap_step) as usage_gap_step,
     sum(late_usage_step) as late_usage_step,
-    -- Changes that no line bills are a step of their own: no other finding reads them.
     sum(case when change_kind is null then price_gap_step else 0 end) as price_gap_step,
     sum(case when change_kind is null then quantity_gap_step else 0 end) as quantity_gap_step,
     sum(case when change_kind is null then 0 else price_gap_step + quantity_gap_step end) as unbilled_change_step,

@@ -1,34 +1,17 @@
 -- The spine of the audit: one row per subscription item and billing period, the closed ones of the lookback and the
 -- open one. All arithmetic hangs on these half-open bounds, to the second.
-with candidates as (
-    select
-        subscription_item_id,
-        period_start,
-        period_end,
-        stated_period_end as natural_end,
-        is_on_line
-    from {{ ref('int_periods__observed_periods') }}
-    union all
-    select
-        subscription_item_id,
-        period_start,
-        period_end,
-        grid_end as natural_end,
-        false as is_on_line
-    from {{ ref('int_periods__grid_periods') }}
-),
-
-truncated as (
+with truncated as (
     select
         items.*,
         candidates.natural_end,
         candidates.is_on_line,
         candidates.period_start,
         least(candidates.period_end, items.billed_until) as period_end,
+        least(candidates.settles_at, items.billed_until) as settles_at,
         settings.as_of,
         settings.lookback_periods,
         settings.finalization_delay_hours
-    from candidates
+    from {{ ref('int_periods__candidate_periods') }} as candidates
     inner join {{ ref('int_periods__items') }} as items
         on candidates.subscription_item_id = items.subscription_item_id
     cross join {{ ref('stg_business__audit_settings') }} as settings
@@ -50,7 +33,7 @@ phased as (
     select
         *,
         case
-            when period_end + make_interval(hours => finalization_delay_hours) <= as_of then 'closed'
+            when settles_at + make_interval(hours => finalization_delay_hours) <= as_of then 'closed'
             else 'open'
         end as phase
     from (
@@ -93,6 +76,9 @@ select
     aligned_start as period_start,
     period_end,
     natural_end,
+    -- When the usage of the period is invoiced: after a change of price inside it, later than this part ends.
+    settles_at,
+    billing_mode,
     -- The instant inside the period at which the item came to it; null when it was there from the start.
     case when added_at > aligned_start and added_at < period_end then added_at end as added_at,
     phase,

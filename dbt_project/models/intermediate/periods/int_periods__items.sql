@@ -71,6 +71,7 @@ select
     items.current_period_end,
     items.is_removed,
     additions.added_at,
+    subscriptions.billing_mode,
     -- An item created with its subscription is billed from the subscription's (perhaps backdated) start.
     least(
         items.first_seen_at,

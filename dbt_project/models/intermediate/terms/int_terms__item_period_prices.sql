@@ -1,52 +1,20 @@
 -- The Stripe price and quantity in force at each period's start, judged by the terms of that time (billing model 7.4):
--- the period's own line, else the newest earlier statement of the item's history, else the oldest later one, and only
--- then the present item; a running period without a line by the item as it is now.
-with without_line as (
-    select periods.*
-    from {{ ref('int_periods__item_periods') }} as periods
-    left join {{ ref('int_billed__periods') }} as billed on periods.item_period_id = billed.item_period_id
-    where billed.price_id is null
-),
-
--- What was stated later tells, at best, what held before it changed something.
-neighbours as (
-    select distinct on (without_line.item_period_id)
-        without_line.item_period_id,
-        case
-            when statements.observed_at > without_line.period_start
-                then coalesce(statements.previous_price_id, statements.price_id)
-            else statements.price_id
-        end as price_id,
-        case
-            when statements.observed_at > without_line.period_start and statements.previous_price_id is not null
-                then statements.previous_quantity
-            else statements.quantity
-        end as quantity
-    from without_line
-    inner join {{ ref('int_history__item_observations') }} as statements
-        on
-            without_line.subscription_item_id = statements.subscription_item_id
-            and (statements.quantity is null or statements.quantity > 0)
-    order by
-        without_line.item_period_id,
-        statements.observed_at > without_line.period_start,
-        abs(extract(epoch from statements.observed_at - without_line.period_start)),
-        statements.price_id
-),
-
-priced as (
+-- the period's own line, else the item's history, and only then the present item; a running period by the item as is.
+with priced as (
     select
         periods.*,
         coalesce(
             billed.price_id,
-            case when periods.phase = 'open' then periods.present_price_id end,
-            neighbours.price_id,
+            case
+                when periods.phase = 'open' and periods.period_end = periods.settles_at then periods.present_price_id
+            end,
+            history.price_id,
             periods.present_price_id
         ) as price_id,
         case
             when billed.price_id is not null and periods.usage_type = 'licensed' then coalesce(billed.quantity, 1)
             when periods.phase = 'open' then periods.present_quantity
-            else coalesce(neighbours.quantity, periods.present_quantity)
+            else coalesce(history.quantity, periods.present_quantity)
         end as quantity,
         -- A trial that began after the period did ended the period: it says nothing about its start.
         case
@@ -57,7 +25,8 @@ priced as (
         end as free_until
     from {{ ref('int_periods__item_periods') }} as periods
     left join {{ ref('int_billed__periods') }} as billed on periods.item_period_id = billed.item_period_id
-    left join neighbours on periods.item_period_id = neighbours.item_period_id
+    left join {{ ref('int_terms__prices_by_history') }} as history
+        on periods.item_period_id = history.item_period_id
 ),
 
 intervals as (
@@ -70,12 +39,38 @@ intervals as (
         plans.billing_interval as price_interval,
         plans.interval_count as price_interval_count,
         plans.interval_months,
+        plans.meter_id as price_meter_id,
+        plans.stripe_event_name as price_event_name,
+        plans.formula as price_formula,
         {{ add_billing_intervals('priced.natural_end', '-1', 'plans.billing_interval', 'plans.interval_count') }}
             as interval_before_end,
         {{ add_billing_intervals('priced.period_start', '1', 'plans.billing_interval', 'plans.interval_count') }}
-            as interval_after_start
+            as interval_after_start,
+        {{ billing_intervals_between(
+            'priced.period_start', 'priced.natural_end', 'plans.billing_interval', 'plans.interval_count'
+        ) }} as intervals_about
     from priced
     inner join {{ ref('int_terms__price_plans') }} as plans on priced.price_id = plans.price_id
+),
+
+-- One classic line over a backdated start: whole intervals counted back from the end, the rest by the second.
+counted as (
+    select
+        *,
+        intervals_about - ({{
+            add_billing_intervals('natural_end', '-intervals_about', 'price_interval', 'price_interval_count')
+        }} < period_start)::int as whole_intervals
+    from intervals
+),
+
+lumped as (
+    select
+        *,
+        {{ add_billing_intervals('natural_end', '-whole_intervals', 'price_interval', 'price_interval_count') }}
+            as whole_from,
+        {{ add_billing_intervals('natural_end', '-whole_intervals - 1', 'price_interval', 'price_interval_count') }}
+            as rest_from
+    from counted
 )
 
 select
@@ -87,9 +82,9 @@ select
     currency_exponent,
     rounding_unit,
     usage_type,
-    meter_id,
-    stripe_event_name,
-    formula,
+    coalesce(price_meter_id, meter_id) as meter_id,
+    coalesce(price_event_name, stripe_event_name) as stripe_event_name,
+    coalesce(price_formula, formula) as formula,
     period_start,
     period_end,
     natural_end,
@@ -110,13 +105,16 @@ select
     price_interval,
     price_interval_count,
     interval_months,
-    -- Below one interval when the subscription starts off its anchor grid or a trial ends inside the period.
     case
         when free_until >= period_end then 0
+        when whole_intervals > 1 and free_until is null
+            then extract(epoch from (whole_from - rest_from) * whole_intervals + (whole_from - period_start))
         else extract(epoch from natural_end - coalesce(free_until, period_start))
     end as billable_seconds,
-    extract(epoch from natural_end - case
-        when interval_after_start = natural_end or interval_before_end = period_start then period_start
-        else interval_before_end
-    end) as full_seconds
-from intervals
+    case
+        when whole_intervals > 1 and free_until is null then extract(epoch from whole_from - rest_from)
+        when interval_after_start = natural_end or interval_before_end = period_start
+            then extract(epoch from natural_end - period_start)
+        else extract(epoch from natural_end - interval_before_end)
+    end as full_seconds
+from lumped

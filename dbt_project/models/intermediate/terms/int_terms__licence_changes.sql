@@ -3,14 +3,10 @@
 -- the credit. Each with the proration lines that carry it, or with none.
 with licences as (
     select
-        prices.*,
-        periods.trial_started_at,
-        lead(prices.period_start) over (
-            partition by prices.subscription_item_id order by prices.period_start
-        ) as next_start
-    from {{ ref('int_terms__item_period_prices') }} as prices
-    inner join {{ ref('int_periods__item_periods') }} as periods on prices.item_period_id = periods.item_period_id
-    where prices.usage_type = 'licensed'
+        *,
+        lead(period_start) over (partition by subscription_item_id order by period_start) as next_start
+    from {{ ref('int_terms__item_period_prices') }}
+    where usage_type = 'licensed'
 ),
 
 changes as (
@@ -57,6 +53,12 @@ resets as (
     where licences.next_start = licences.period_end and licences.period_end < licences.natural_end
 ),
 
+all_changes as (
+    select * from changes
+    union all
+    select * from resets
+),
+
 -- A swap of items is a change of price, though each item by itself only comes or goes.
 kinds as (
     select
@@ -64,51 +66,27 @@ kinds as (
         changed_at,
         bool_or(old_quantity > 0 and new_quantity > 0 and old_price_id is distinct from new_price_id)
         or (bool_or(old_quantity = 0) and bool_or(new_quantity = 0)) as is_price_change
-    from (
-        select * from changes
-        union all
-        select * from resets
-    ) as all_changes
+    from all_changes
     group by subscription_id, changed_at
 ),
 
 sides as (
     select
-        item_period_id,
-        subscription_id,
-        changed_at,
+        *,
         'credit' as side,
         -1 as direction_sign,
         old_price_id as price_id,
-        old_quantity as quantity,
-        old_price_id,
-        old_quantity,
-        new_price_id,
-        new_quantity,
-        is_exact,
-        source
-    from (
-        select * from changes
-        union all
-        select * from resets
-    ) as all_changes
+        old_quantity as quantity
+    from all_changes
     where old_quantity > 0
     union all
     select
-        item_period_id,
-        subscription_id,
-        changed_at,
+        *,
         'debit' as side,
         1 as direction_sign,
         new_price_id as price_id,
-        new_quantity as quantity,
-        old_price_id,
-        old_quantity,
-        new_price_id,
-        new_quantity,
-        is_exact,
-        source
-    from changes
+        new_quantity as quantity
+    from all_changes
     where new_quantity > 0
 )
 
