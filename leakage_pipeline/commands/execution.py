@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import dagster as dg
+from dagster import DagsterExecutionInterruptedError
 
 from leakage_pipeline.definitions import defs
 from leakage_pipeline.defs.automation.jobs import nightly_audit
@@ -94,6 +95,8 @@ def run_nightly_audit(
     ):
         try:
             result = job.execute_in_process(run_config=config, instance=instance)
+        except DagsterExecutionInterruptedError:
+            raise KeyboardInterrupt from None  # a signal, Ctrl-C or a service manager's
         except Exception as error:
             raise root_failure(error) from error
     return result.run_id
