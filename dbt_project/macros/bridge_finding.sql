@@ -12,7 +12,8 @@ select
     meter,
     period_start,
     period_end,
-    phase,
+    -- What already stands on a draft can still be mended before it goes out.
+    case when phase = 'open' and has_draft and line_count = 0 then 'preflight' else phase end as phase,
     currency,
     {{ to_currency_units(amount, 'currency_exponent') }} as leakage_amount,
     {{ months }}::numeric as months,
@@ -22,7 +23,8 @@ select
         case when phase = 'open' then 'period_open' end,
         case when authority = 'stripe' then 'stripe_price_only' end,
         case when has_prorations then 'mid_period_change' end,
-        case when has_overlapping_contracts then 'contract_overlap' end
+        case when has_overlapping_contracts then 'contract_overlap' end,
+        case when has_log_outage then 'log_outage' end
         {%- for doubt, when in doubts %},
         case when {{ when }} then '{{ doubt }}' end
         {%- endfor %}

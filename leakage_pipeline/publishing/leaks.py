@@ -42,8 +42,9 @@ class Leak:
 
     @property
     def customer(self) -> str:
-        """The customer's name, else the id, else words for nobody."""
-        return self.newest.customer_name or self.newest.customer_id or "Unknown customer"
+        """The customer's name, else the id, else the id that only the usage log knows."""
+        finding = self.newest
+        return finding.customer_name or finding.customer_id or _stray(finding) or "Unknown customer"
 
     @cached_property
     def closed_amount(self) -> Decimal | None:
@@ -181,7 +182,7 @@ def _sum(amounts: Iterable[Decimal | None]) -> Decimal | None:
 
 def _key(finding: Finding) -> tuple[str, ...]:
     parts = (
-        finding.customer_id,
+        finding.customer_id or _stray(finding),
         finding.subscription_id,
         finding.leakage_type,
         finding.meter,
@@ -190,6 +191,11 @@ def _key(finding: Finding) -> tuple[str, ...]:
         finding.currency,
     )
     return tuple(part or "" for part in parts)
+
+
+def _stray(finding: Finding) -> str:
+    """The id in the usage log of somebody whom nobody knows."""
+    return str(finding.evidence.get("customer_ref") or "")
 
 
 def _by_period(finding: Finding) -> tuple[bool, str, str]:

@@ -38,8 +38,16 @@ class SharedCause:
     """All periods in the reporting currency; None unless every one of them has a rate."""
 
 
-def shared_causes(leaks: Sequence[Leak], incidents: Sequence[Incident]) -> list[SharedCause]:
-    """Return the causes that several customers share, the costliest a month first."""
+def shared_causes(
+    leaks: Sequence[Leak], incidents: Sequence[Incident], *, with_lone_sources: bool = False
+) -> list[SharedCause]:
+    """Return the causes that several customers share, the costliest a month first.
+
+    Args:
+        leaks: What is told, dismissed ones left out.
+        incidents: All incidents.
+        with_lone_sources: Also a broken source of usage that only one customer has met yet.
+    """
     findings: defaultdict[tuple[str | None, str | None], list[Finding]] = defaultdict(list)
     monthly: defaultdict[tuple[str | None, str | None], Decimal] = defaultdict(Decimal)
     for leak in leaks:
@@ -48,13 +56,15 @@ def shared_causes(leaks: Sequence[Leak], incidents: Sequence[Incident]) -> list[
         # A leak may have changed its cause: what it costs now belongs to the newest one.
         newest = leak.newest
         monthly[newest.incident_id, newest.currency] += leak.monthly_amount or 0
-    causes = [
-        _shared(incident, findings[key], monthly[key])
-        for incident in incidents
-        if (key := (incident.incident_id, incident.currency)) in findings
-    ]
-    several = [cause for cause in causes if cause.customers >= _SHARED_BY_SEVERAL]
-    return sorted(several, key=_costliest_first)
+    told: list[SharedCause] = []
+    for incident in incidents:
+        key = (incident.incident_id, incident.currency)
+        if key not in findings:
+            continue
+        cause = _shared(incident, findings[key], monthly[key])
+        if cause.customers >= _SHARED_BY_SEVERAL or (with_lone_sources and incident.source):
+            told.append(cause)
+    return sorted(told, key=_costliest_first)
 
 
 def _shared(incident: Incident, findings: Sequence[Finding], monthly: Decimal) -> SharedCause:
@@ -64,7 +74,8 @@ def _shared(incident: Incident, findings: Sequence[Finding], monthly: Decimal) -
         title=finding_type(incident.leakage_type, incident.direction).title,
         cause=_cause(incident),
         direction=incident.direction,
-        started_at=min(starts, default=incident.started_at),
+        # A source's day is known better than by the periods that it touched.
+        started_at=incident.started_at if incident.source else min(starts, default=None),
         customers=len({finding.customer_id for finding in findings}),
         currency=incident.currency,
         closed_amount=_sum(findings, closed=True),

@@ -89,7 +89,7 @@ def build_message(content: DigestContent) -> SlackMessage:
     totals = add_up(content.leaks, content.reporting_currency)
     blocks = [_header(title), _section(_headline(content))]
     blocks += [_section(text) for text in _total_sections(totals)]
-    causes = shared_causes(content.leaks, content.incidents)
+    causes = shared_causes(content.leaks, content.incidents, with_lone_sources=True)
     if causes:
         blocks += [{"type": "divider"}, _section(_cause_lines(causes))]
     for direction in (LEAK, OVERBILLING):

@@ -9,14 +9,25 @@ inputs as (
         (select count(*) from {{ ref('stg_business__price_book') }}) as price_book,
         (select count(*) from {{ ref('stg_business__accounts') }}) as accounts,
         (select count(*) from {{ ref('stg_usage__log_coverage') }}) as usage_meters,
-        (select count(*) from {{ ref('stg_stripe__meters') }}) as stripe_meters
+        (select count(*) from {{ ref('stg_stripe__meters') }}) as stripe_meters,
+        (
+            select
+                string_agg(
+                    meter || ' ' || to_char(silent_from at time zone 'utc', 'YYYY-MM-DD') || ' to '
+                    || to_char(silent_until at time zone 'utc' - interval '1 day', 'YYYY-MM-DD'),
+                    ', ' order by meter, silent_from
+                )
+            from {{ ref('int_quality__usage_outages') }}
+            where is_severe
+        ) as log_outages
 ),
 
 requirements as (
     select
         types.leakage_type,
         types.leakage_type in (
-            'missing_overage', 'unreported_usage', 'overbilled_usage', 'final_usage_lost', 'late_usage'
+            'missing_overage', 'unreported_usage', 'overbilled_usage', 'final_usage_lost', 'late_usage',
+            'approaching_limit', 'outgrown_plan'
         ) as needs_usage,
         types.leakage_type in ('unmetered_usage', 'unattributed_usage', 'usage_after_cancellation') as needs_log,
         types.leakage_type in (
@@ -73,6 +84,7 @@ select
     examined.currency,
     to_jsonb(array_remove(array[
         case when (examined.needs_usage or examined.needs_log) and inputs.usage_meters = 0 then 'usage' end,
+        case when examined.needs_usage or examined.needs_log then 'usage log silent: ' || inputs.log_outages end,
         case when examined.needs_usage and inputs.stripe_meters = 0 then 'stripe meters' end,
         case when examined.needs_accounts and inputs.accounts = 0 then 'accounts' end,
         case when examined.needs_price_book and inputs.price_book = 0 then 'price_book' end,
@@ -86,4 +98,4 @@ cross join settings
 group by
     examined.leakage_type, examined.currency, examined.needs_usage, examined.needs_log, examined.needs_accounts,
     examined.needs_price_book, examined.needs_contracts, inputs.usage_meters, inputs.stripe_meters, inputs.accounts,
-    inputs.price_book, inputs.contracts, examined.refused_objects, settings.as_of
+    inputs.price_book, inputs.contracts, inputs.log_outages, examined.refused_objects, settings.as_of

@@ -1,6 +1,7 @@
 -- One row per published finding. Below the smallest amount worth a person's time, or under an approved exception,
 -- nothing is published; the bridge still shows the amount. Usage that nobody prices is published without an amount. An
 -- amount without any exchange rate cannot be compared: it is published, and takes its place as a medium one.
+-- What the data cannot carry stands in fct_blocked_findings.
 with published as (
     select
         judged.*,
@@ -13,8 +14,10 @@ with published as (
         settings.severity_critical
     from {{ ref('int_findings__judged') }} as judged
     cross join {{ ref('stg_business__audit_settings') }} as settings
+    left join {{ ref('int_quality__usage_blocks') }} as blocks on judged.detection_id = blocks.detection_id
     where
         judged.exception_id is null
+        and blocks.detection_id is null
         and (judged.comparable_amount is null or judged.comparable_amount >= settings.min_amount)
 )
 

@@ -49,7 +49,8 @@ found as (
         coalesce(sum(leakage_amount) filter (where direction = 'leak'), 0) as leaks,
         coalesce(sum(leakage_amount) filter (where direction = 'overbilling'), 0) as overbillings
     from {{ ref('fct_leakage_detections') }}
-    where amount_basis = 'measured'
+    -- A draft is not billed yet: its steps are not the bridge's.
+    where amount_basis = 'measured' and phase != 'preflight'
     group by subscription_id, period_start, period_end
 )
 

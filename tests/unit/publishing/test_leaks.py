@@ -119,7 +119,7 @@ def test_a_shared_cause_costs_a_month_what_its_running_leaks_cost() -> None:
     (cause,) = shared_causes(leaks, [incident("i")])
     assert (cause.customers, cause.cause) == (2, "encode_4k, meter minutes")
     assert (cause.closed_amount, cause.open_amount, cause.monthly_amount) == (200, 100, 100)
-    assert cause.started_at == AS_OF.replace(month=5, day=1)
+    assert cause.started_at == AS_OF, "the day on which the source broke, not the period's start"
 
 
 def test_a_cause_of_one_customer_is_not_shared() -> None:

@@ -23,6 +23,13 @@ described as (
         gaps.is_published as is_usage_gap_published,
         causes.cause_source,
         changes.is_exact as is_change_exact,
+        exists (
+            select 1 from {{ ref('int_quality__usage_outages') }} as outages
+            where
+                charges.stripe_event_name = outages.stripe_event_name
+                and charges.period_start < outages.silent_until
+                and charges.period_end > outages.silent_from
+        ) as has_log_outage,
         jsonb_strip_nulls(jsonb_build_object(
             'charge_id', charges.charge_id,
             'kind', charges.charge_kind,
@@ -94,6 +101,7 @@ select
     bool_or(has_draft) as has_draft,
     coalesce(bool_or(is_usage_gap_published), false) as is_usage_gap_published,
     max(cause_source) as cause_source,
+    bool_or(has_log_outage) as has_log_outage,
     -- The meter need not be asked where Stripe does not meter, or where its line equals the true usage.
     bool_and(
         charge_kind != 'usage' or not is_billed_by_stripe or line_quantity = expected_quantity or is_summary_known

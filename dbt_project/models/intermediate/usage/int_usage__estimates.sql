@@ -1,43 +1,14 @@
 -- What usage without a price of its own would come to, in minor units: at the rate that is named for it, else at the
 -- list rate of the meter that gives the least (billing model, section 4). Included quantities do not count, and neither
 -- does a free first tier, which is Stripe's way to include them. One row per usage that anybody prices.
-with asked as (
-    select
-        usage_id,
-        stripe_event_name,
-        currency,
-        period_start,
-        quantity,
-        null as rate_id
-    from {{ ref('int_usage__unpriced') }}
-    union all
-    select
-        usage_id,
-        stripe_event_name,
-        currency,
-        period_start,
-        quantity,
-        null as rate_id
-    from {{ ref('int_usage__unattributed') }}
-    union all
-    select
-        usage_id,
-        stripe_event_name,
-        currency,
-        period_start,
-        quantity,
-        rate_id
-    from {{ ref('int_usage__after_cancellation') }}
-),
-
-candidates as (
+with candidates as (
     select
         asked.usage_id,
         asked.currency,
         asked.quantity,
         asked.rate_id,
         true as is_own_rate
-    from asked
+    from {{ ref('int_usage__estimate_requests') }} as asked
     where asked.rate_id is not null
     union all
     select
@@ -46,7 +17,7 @@ candidates as (
         asked.quantity,
         rates.rate_id,
         false as is_own_rate
-    from asked
+    from {{ ref('int_usage__estimate_requests') }} as asked
     inner join {{ ref('int_usage__list_rates') }} as rates
         on
             asked.stripe_event_name = rates.stripe_event_name
@@ -54,22 +25,6 @@ candidates as (
             and (rates.valid_from is null or asked.period_start >= rates.valid_from)
             and (rates.valid_until is null or asked.period_start < rates.valid_until)
     where asked.rate_id is null
-),
-
-free_tiers as (
-    select
-        rate_id,
-        max(up_to) as free_quantity
-    from (
-        select
-            rate_id,
-            up_to,
-            bool_and(unit_amount = 0 and flat_amount = 0 and up_to is not null)
-                over (partition by rate_id order by tier_index) as is_free
-        from {{ ref('int_terms__rate_tiers') }}
-    ) as tiers
-    where is_free
-    group by rate_id
 ),
 
 quantities as (
@@ -85,7 +40,7 @@ quantities as (
         end as rated_quantity
     from candidates
     inner join {{ ref('int_terms__rates') }} as rates on candidates.rate_id = rates.rate_id
-    left join free_tiers on candidates.rate_id = free_tiers.rate_id
+    left join {{ ref('int_usage__free_quantities') }} as free_tiers on candidates.rate_id = free_tiers.rate_id
     left join {{ ref('currencies') }} as currencies on candidates.currency = currencies.currency
 ),
 
