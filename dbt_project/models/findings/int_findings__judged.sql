@@ -7,7 +7,8 @@ with keyed as (
         row_number() over (
             partition by
                 customer_id, subscription_id, leakage_type, meter, period_start,
-                case when customer_id is null then cause end order by period_end
+                case when customer_id is null then cause end
+            order by period_end
         ) as starting_together
     from {{ ref('int_findings__collected') }}
     -- Usage that nobody prices has no amount and is shown all the same.
@@ -104,8 +105,7 @@ select
     typed.all_doubts as doubts,
     typed.description,
     typed.evidence || jsonb_strip_nulls(jsonb_build_object(
-        'doubts', to_jsonb(typed.all_doubts),
-        'exchange_rate',
+        'doubts', to_jsonb(typed.all_doubts), 'exchange_rate',
         case when converted.rate is null then 'none' when not converted.is_recent then 'older than 7 days' end
     )) as evidence,
     excepted.exception_id,

@@ -8,6 +8,15 @@ inputs as (
         (select count(*) from {{ ref('stg_business__contracts') }}) as contracts,
         (select count(*) from {{ ref('stg_business__price_book') }}) as price_book,
         (select count(*) from {{ ref('stg_business__accounts') }}) as accounts,
+        (
+            select coalesce(avg(matched.has_account::int) >= 0.5, false)
+            from (
+                select bool_or(verdict != 'no_account') as has_account
+                from {{ ref('int_accounts__reconciliation') }}
+                where is_live
+                group by customer_id
+            ) as matched
+        ) as has_all_accounts,
         (select count(*) from {{ ref('stg_usage__log_coverage') }}) as usage_meters,
         (select count(*) from {{ ref('stg_stripe__meters') }}) as stripe_meters,
         (
@@ -31,9 +40,14 @@ requirements as (
         ) as needs_usage,
         types.leakage_type in ('unmetered_usage', 'unattributed_usage', 'usage_after_cancellation') as needs_log,
         types.leakage_type in (
-            'feature_leakage', 'access_after_cancellation', 'seat_leakage', 'unpaid_access'
+            'feature_leakage', 'access_after_cancellation', 'seat_leakage', 'plan_mismatch', 'missing_local_access',
+            'trial_not_converted', 'unpaid_access', 'missing_stripe_subscription', 'duplicate_subscription'
         ) as needs_accounts,
-        types.leakage_type in ('feature_leakage', 'outdated_pricing', 'overbilled_price') as needs_price_book,
+        -- Who stands alone is seen from a whole accounts file only (rule 8.10).
+        types.leakage_type = 'orphaned_subscription' as needs_all_accounts,
+        types.leakage_type in (
+            'feature_leakage', 'outdated_pricing', 'overbilled_price', 'plan_mismatch', 'missing_stripe_subscription'
+        ) as needs_price_book,
         types.leakage_type in ('incorrect_discount', 'minimum_shortfall') as needs_contracts,
         refusals.refused_objects,
         coalesce(refusals.is_blind, false) as is_blind
@@ -64,7 +78,11 @@ examined as (
         (not requirements.needs_usage or (population.has_usage and inputs.usage_meters > 0))
         and (not requirements.needs_log or inputs.usage_meters > 0)
         and (not requirements.needs_accounts or population.has_account)
-        and (requirements.leakage_type != 'feature_leakage' or inputs.price_book > 0)
+        and (not requirements.needs_all_accounts or inputs.has_all_accounts)
+        and (
+            requirements.leakage_type not in ('feature_leakage', 'plan_mismatch', 'missing_stripe_subscription')
+            or inputs.price_book > 0
+        )
         and (
             requirements.leakage_type != 'minimum_shortfall'
             or (inputs.contracts > 0 and not population.has_unjudged_minimum)
@@ -86,7 +104,10 @@ select
         case when (examined.needs_usage or examined.needs_log) and inputs.usage_meters = 0 then 'usage' end,
         case when examined.needs_usage or examined.needs_log then 'usage log silent: ' || inputs.log_outages end,
         case when examined.needs_usage and inputs.stripe_meters = 0 then 'stripe meters' end,
-        case when examined.needs_accounts and inputs.accounts = 0 then 'accounts' end,
+        case
+            when (examined.needs_accounts or examined.needs_all_accounts) and inputs.accounts = 0 then 'accounts'
+            when examined.needs_all_accounts and not inputs.has_all_accounts then 'accounts (partial)'
+        end,
         case when examined.needs_price_book and inputs.price_book = 0 then 'price_book' end,
         case when examined.needs_contracts and inputs.contracts = 0 then 'contracts' end,
         'stripe: ' || examined.refused_objects
@@ -97,5 +118,6 @@ cross join inputs
 cross join settings
 group by
     examined.leakage_type, examined.currency, examined.needs_usage, examined.needs_log, examined.needs_accounts,
-    examined.needs_price_book, examined.needs_contracts, inputs.usage_meters, inputs.stripe_meters, inputs.accounts,
-    inputs.price_book, inputs.contracts, inputs.log_outages, examined.refused_objects, settings.as_of
+    examined.needs_all_accounts, examined.needs_price_book, examined.needs_contracts, inputs.usage_meters,
+    inputs.stripe_meters, inputs.accounts, inputs.has_all_accounts, inputs.price_book, inputs.contracts,
+    inputs.log_outages, examined.refused_objects, settings.as_of

@@ -42,13 +42,18 @@ select
         else 'low'
     end as severity,
     published.confidence,
-    -- Expected recovery: old periods and churning customers give less of it back.
+    -- Expected recovery: old periods, churning customers and those who are gone give less of it back.
     round(
         coalesce(published.weighed_amount, 0) * published.confidence * published.recovery_share
         * greatest(
             0.2, 1 - extract(epoch from published.as_of - least(published.period_end, published.as_of)) / 31557600
         )
-        * (1 - 0.5 * coalesce(customers.churn_risk, 0)), 4
+        * (
+            1 - 0.5 * case
+                when customers.has_live_subscription is false then 1
+                else coalesce(customers.churn_risk, 1 - customers.health_score, 0)
+            end
+        ), 4
     ) as priority_score,
     incidents.incident_id,
     published.meter,
@@ -56,6 +61,12 @@ select
     published.cause,
     published.description,
     published.evidence,
+    -- Who the customer is, for the order and for whoever picks the finding up.
+    customers.mrr as customer_mrr,
+    customers.lifetime_value as customer_lifetime_value,
+    customers.health_score as customer_health_score,
+    customers.churn_risk as customer_churn_risk,
+    customers.tenure_months as customer_tenure_months,
     coalesce(least(sightings.first_detected_at, published.as_of), published.as_of) as first_detected_at,
     published.as_of as last_detected_at
 from published

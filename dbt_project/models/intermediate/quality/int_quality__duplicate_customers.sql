@@ -8,12 +8,19 @@ with known as (
     left join {{ ref('int_accounts__billing_states') }} as states on customers.customer_id = states.customer_id
     where not coalesce(customers.is_deleted, false) and trim(customers.email) != ''
     group by customers.customer_id, lower(trim(customers.email))
+),
+
+counted as (
+    select
+        *,
+        count(*) over (partition by email_key) as customer_count
+    from known
 )
 
 select
     customer_id,
     email_key,
     has_live_subscription,
-    count(*) over (partition by email_key) as customer_count
-from known
-where email_key in (select email_key from known group by email_key having count(*) > 1)
+    customer_count
+from counted
+where customer_count > 1

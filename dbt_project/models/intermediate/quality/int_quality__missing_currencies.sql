@@ -10,6 +10,10 @@ with billed as (
     inner join {{ ref('int_terms__price_plans') }} as plans on items.price_id = plans.price_id
     inner join {{ ref('int_accounts__billing_states') }} as states on items.subscription_id = states.subscription_id
     where items.usage_type = 'licensed' and not items.is_removed and states.is_live
+),
+
+listed as (
+    select distinct plan_key from {{ ref('int_terms__list_prices') }}
 )
 
 select
@@ -18,8 +22,7 @@ select
     billed.customer_id,
     billed.currency
 from billed
-inner join (select distinct plan_key from {{ ref('int_terms__list_prices') }}) as listed
-    on billed.plan_key = listed.plan_key
+inner join listed on billed.plan_key = listed.plan_key
 left join {{ ref('int_terms__list_prices') }} as list
     on billed.plan_key = list.plan_key and billed.currency = list.currency
 where list.plan_key is null
