@@ -9,13 +9,9 @@ inputs as (
         (select count(*) from {{ ref('stg_business__price_book') }}) as price_book,
         (select count(*) from {{ ref('stg_business__accounts') }}) as accounts,
         (
-            select coalesce(avg(matched.has_account::int) >= 0.5, false)
-            from (
-                select bool_or(verdict != 'no_account') as has_account
-                from {{ ref('int_accounts__reconciliation') }}
-                where is_live
-                group by customer_id
-            ) as matched
+            select count(distinct customer_id) filter (where verdict != 'no_account') * 2 >= count(distinct customer_id)
+            from {{ ref('int_accounts__reconciliation') }}
+            where is_live
         ) as has_all_accounts,
         (select count(*) from {{ ref('stg_usage__log_coverage') }}) as usage_meters,
         (select count(*) from {{ ref('stg_stripe__meters') }}) as stripe_meters,
