@@ -121,7 +121,7 @@ def _build(
     target.mkdir(parents=True, exist_ok=True)
     with _environment(session_environment(url)):
         invocation = dbt.cli(arguments, context=context, target_path=target)
-    yield from invocation.stream().fetch_row_counts()
+    yield from invocation.stream()
 
 
 @dbt_assets(

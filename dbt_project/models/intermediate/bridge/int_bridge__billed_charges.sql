@@ -106,7 +106,8 @@ select
         as is_missing_invoice,
     case
         when charge_kind = 'proration' then line_discount / nullif(line_gross, 0)
-        when line_count is null then entitled_percent
+        -- A line of nothing shows no discount: nothing was left out of it.
+        when line_count is null or line_gross = 0 then entitled_percent
         else billed_percent
     end as discount_percent_billed,
     case

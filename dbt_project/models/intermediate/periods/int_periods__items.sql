@@ -1,25 +1,47 @@
 -- Every subscription item the account has or had: the items Stripe shows now, and those that only an old
--- invoice line still names (Stripe forgets a removed item).
-with line_items as (
+-- invoice line or a pending item still names (Stripe forgets a removed item).
+with stated as (
     select
         lines.subscription_item_id,
-        max(coalesce(lines.subscription_id, invoices.subscription_id)) as subscription_id,
-        (
-            array_agg(lines.price_id order by lines.period_start desc, lines.line_id)
-            filter (where lines.price_id is not null)
-        )[1
-        ] as price_id,
-        (
-            array_agg(lines.quantity order by lines.period_start desc, lines.line_id)
-            filter (where lines.price_id is not null and lines.amount >= 0)
-        )[1
-        ] as quantity,
-        min(lines.period_start) as first_seen_at,
-        max(lines.period_end) as last_seen_at
+        coalesce(lines.subscription_id, invoices.subscription_id) as subscription_id,
+        lines.line_id,
+        lines.price_id,
+        lines.quantity,
+        lines.amount,
+        lines.period_start,
+        lines.period_end
     from {{ ref('stg_stripe__invoice_lines') }} as lines
     inner join {{ ref('stg_stripe__invoices') }} as invoices on lines.invoice_id = invoices.invoice_id
-    where lines.subscription_item_id is not null
-    group by lines.subscription_item_id
+    union all
+    -- What waits for its invoice: usage of a metered item that was removed or got another price.
+    select
+        subscription_item_id,
+        subscription_id,
+        invoice_item_id as line_id,
+        price_id,
+        quantity,
+        amount,
+        period_start,
+        period_end
+    from {{ ref('stg_stripe__invoice_items') }}
+    where invoice_id is null and not is_proration
+),
+
+line_items as (
+    select
+        subscription_item_id,
+        max(subscription_id) as subscription_id,
+        (array_agg(price_id order by period_start desc, line_id) filter (where price_id is not null))[1] as price_id,
+        (
+            array_agg(quantity order by period_start desc, line_id)
+            filter (where price_id is not null and amount >= 0)
+        )[1
+        ] as quantity,
+        min(period_start) as first_seen_at,
+        max(period_end) as last_seen_at
+    from stated
+    where subscription_item_id is not null
+    group by subscription_item_id
 ),
 
 items as (

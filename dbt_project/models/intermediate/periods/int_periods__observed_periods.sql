@@ -1,5 +1,6 @@
--- Billing periods that Stripe itself states: non-proration invoice lines of any status, and the item's current
--- period. They outrank the anchor grid. One row per item and period start; a longer period with the same start wins.
+-- Billing periods that Stripe itself states: non-proration invoice lines of any status, pending items, and the item's
+-- current period. They outrank the anchor grid. One row per item and period start; a longer period with the same start
+-- wins.
 with stated as (
     select
         items.subscription_item_id,
@@ -10,6 +11,16 @@ with stated as (
     inner join {{ ref('int_periods__items') }} as items
         on lines.subscription_item_id = items.subscription_item_id
     where not lines.is_proration and lines.period_end > lines.period_start
+    union
+    select
+        pending.subscription_item_id,
+        pending.period_start,
+        pending.period_end,
+        true as is_on_line
+    from {{ ref('stg_stripe__invoice_items') }} as pending
+    inner join {{ ref('int_periods__items') }} as items
+        on pending.subscription_item_id = items.subscription_item_id
+    where pending.invoice_id is null and not pending.is_proration and pending.period_end > pending.period_start
     union
     select
         subscription_item_id,
