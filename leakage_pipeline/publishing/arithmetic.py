@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from leakage_pipeline.classification.evidence import STRIPE_ID
-from leakage_pipeline.classification.wording import day, money, quantity, round_to_currency
+from leakage_pipeline.classification.wording import MINUS, day, money, quantity, round_to_currency
 
 _ID_KEY = re.compile(r"(^|_)ids?$")
 _DATE = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?")
@@ -37,6 +38,12 @@ _LABELS = {
 }
 _LEFT_OUT = frozenset({"charges", "doubts", "reason", "meter", "intervals", "account_updated_at"})
 _CHARGE_NAMES = {"fee": "Licence", "proration": "Proration"}
+_AUTHORITIES = {
+    "contract": "by the contract",
+    "price_book": "by the price book",
+    "stripe": "by Stripe's own price",
+}
+_PACKAGE_ROUNDINGS = {"up": ", started ones count", "down": ", full ones count"}
 MAX_FACTS = 8
 MAX_CHARGES = 5
 _MAX_TEXT = 70
@@ -85,10 +92,41 @@ def label(key: str) -> str:
 def calculation(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Write rows of `marts.fct_charge_calculation` as sums: `75 x 5.00 USD = $375.00`.
 
+    What is free and what counts as a package comes first, on a line of its own.
+
     Args:
         rows: Rows of one charge, ordered by tier.
     """
-    return [_calculation_line(row) for row in rows if row["units"] or row["flat_amount"]]
+    tiers = [_calculation_line(row) for row in rows if row["units"] or row["flat_amount"]]
+    return [*(_billable_line(row) for row in rows[:1] if _has_steps_before(row)), *tiers]
+
+
+def price_from(charges: Sequence[Sequence[Mapping[str, Any]]]) -> str:
+    """Say whose terms rule these charges, when they are the same for all: `by the contract`."""
+    authorities = {row["authority"] for rows in charges for row in rows}
+    return _AUTHORITIES.get(authorities.pop(), "") if len(authorities) == 1 else ""
+
+
+def _has_steps_before(row: Mapping[str, Any]) -> bool:
+    return bool(row["included_quantity"]) or row["package_size"] not in (None, 1)
+
+
+def _billable_line(row: Mapping[str, Any]) -> str:
+    """Write `25,000 - 10,000 included = 15,000; in packages of 1,000, started ones count: 15`."""
+    text = quantity(row["quantity"])
+    if row["included_quantity"]:
+        text += f" {MINUS} {quantity(row['included_quantity'])} included"
+        if row["grace_percent"]:
+            grace = row["included_quantity"] * row["grace_percent"] / 100
+            text += f" {MINUS} {quantity(grace)} grace"
+        if not row["quantity_above"]:
+            return f"{text}: nothing above"
+        text += f" = {quantity(row['quantity_above'])}"
+    if row["package_size"] not in (None, 1):
+        text += f"; in packages of {quantity(row['package_size'])}"
+        text += _PACKAGE_ROUNDINGS.get(str(row["package_rounding"]), "")
+        text += f": {_units(row['rated_quantity'])}"
+    return text
 
 
 def _calculation_line(row: Mapping[str, Any]) -> str:
@@ -96,16 +134,39 @@ def _calculation_line(row: Mapping[str, Any]) -> str:
     parts: list[str] = []
     if row["units"]:
         unit = _unit(row["unit_amount"], currency)
-        product = f"{quantity(row['units'])} \N{MULTIPLICATION SIGN} {unit}"
-        if row["multiplier"] not in (None, 1):
-            product += f" \N{MULTIPLICATION SIGN} {quantity(row['multiplier'])}"
-        if row["share_seconds"] != row["full_seconds"]:
-            share = f"{quantity(row['share_seconds'])} of {quantity(row['full_seconds'])} seconds"
-            product += f" \N{MULTIPLICATION SIGN} {share}"
-        parts.append(product)
+        parts.append(f"{_units(row['units'])} \N{MULTIPLICATION SIGN} {unit}{_factors(row)}")
     if row["flat_amount"]:
-        parts.append(f"{money(row['flat_amount'], currency)} flat")
-    return f"{' + '.join(parts)} = {money(row['amount'], currency)}"
+        parts.append(f"{money(row['flat_amount'], currency)} flat{_factors(row)}")
+    text = f" {MINUS if row['sign'] < 0 else '+'} ".join(parts)
+    if row["sign"] < 0:
+        text = f"{MINUS}{text}"
+    down = ", rounded down" if row["rounding_rule"] == "down" else ""
+    return f"{text} = {money(row['amount'], currency)}{down}"
+
+
+def _factors(row: Mapping[str, Any]) -> str:
+    """What else a price is multiplied with: intervals, a discount inside, a share of the period."""
+    factors = ""
+    if row["multiplier"] not in (None, 1):
+        factors += f" \N{MULTIPLICATION SIGN} {_ratio(row['multiplier'])}"
+    if row["discount_inside_percent"]:
+        left = 100 - row["discount_inside_percent"]
+        factors += f" \N{MULTIPLICATION SIGN} {quantity(left)} %"
+    if row["share_seconds"] != row["full_seconds"]:
+        share = f"{quantity(row['share_seconds'])} of {quantity(row['full_seconds'])} seconds"
+        factors += f" \N{MULTIPLICATION SIGN} {share}"
+    return factors
+
+
+def _units(units: Decimal) -> str:
+    """Units of a tier; a package in parts may have endless digits."""
+    return quantity(round(units, 6))
+
+
+def _ratio(multiplier: Decimal) -> str:
+    """Intervals in an interval, exactly: a yearly price has a twelfth for each month."""
+    exact = Fraction(multiplier).limit_denominator(12)
+    return quantity(multiplier) if exact == Fraction(multiplier) else str(exact)
 
 
 def _unit(amount: Decimal, currency: str) -> str:

@@ -147,8 +147,10 @@ _RESOLVED = """
 """
 
 _CALCULATIONS = """
-    select charge_id, currency, units, unit_amount, flat_amount, multiplier, share_seconds,
-        full_seconds, amount
+    select charge_id, authority, currency, quantity, included_quantity, grace_percent,
+        quantity_above, package_size, package_rounding, rated_quantity, units, unit_amount,
+        flat_amount, multiplier, sign, discount_inside_percent, share_seconds, full_seconds,
+        rounding_rule, amount
     from marts.fct_charge_calculation
     where charge_id = any(%(charge_ids)s)
     order by charge_id, tier_index

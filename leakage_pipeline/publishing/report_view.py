@@ -58,6 +58,7 @@ class LeakCard:
     description: str
     charges: list[arithmetic.ChargeLine]
     calculations: list[str]
+    price_from: str
     facts: list[tuple[str, str]]
     next_step: str
     links: list[Link]
@@ -206,11 +207,8 @@ def leak_card(
     """
     newest = leak.newest
     charges = arithmetic.charge_lines(newest.evidence, newest.meter, newest.currency)
-    lines = [
-        text
-        for charge in charges
-        for text in arithmetic.calculation(calculations.get(charge.charge_id, ()))
-    ]
+    tiers = [calculations.get(charge.charge_id, ()) for charge in charges]
+    lines = [text for rows in tiers for text in arithmetic.calculation(rows)]
     return LeakCard(
         title=leak.title,
         customer=leak.customer,
@@ -226,6 +224,7 @@ def leak_card(
         description=readable(newest.description),
         charges=charges,
         calculations=lines[: arithmetic.MAX_FACTS],
+        price_from=arithmetic.price_from(tiers),
         facts=[] if charges else arithmetic.facts(newest.evidence, newest.currency),
         next_step=_next_step(action),
         links=links_of(

@@ -5,7 +5,7 @@ the units of each tier, one for its fee.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -89,7 +89,13 @@ class Billed:
 
 @dataclass
 class Subscriber:
-    """A customer with one monthly subscription, one closed period and one open."""
+    """A customer with one monthly subscription, one closed period and one open.
+
+    Attributes:
+        coupons: Discounts on the first invoice.
+        closed_extra: Further lines of the second invoice.
+        later_quantity: Units of the licence in the open period, when they changed.
+    """
 
     company: SmallCompany
     customer: str
@@ -97,6 +103,7 @@ class Subscriber:
     items: list[Billed]
     coupons: tuple[oracle.Coupon, ...] = ()
     closed_extra: list[Json] = field(default_factory=list)
+    later_quantity: Decimal | None = None
 
     @property
     def subscription(self) -> str:
@@ -108,7 +115,7 @@ class Subscriber:
         discounts = list(self._discounts())
         self.company.subscribe(
             self.customer,
-            [Item(item.price, _whole(item)) for item in self.items],
+            [Item(item.price, _whole(item)) for item in self._later(self.items)],
             periods=PERIODS,
             currency=self.currency.code,
         )
@@ -120,13 +127,35 @@ class Subscriber:
                 self.customer, FIRST, first, discounts=[discount for discount, _ in discounts]
             )
         # The coupons of this company are for one invoice; usage of the period has its own.
-        second = self._lines(in_advance, OPEN, []) + self._lines(in_arrears, CLOSED, [])
+        second = self._lines(self._later(in_advance), OPEN, []) + self._lines(
+            in_arrears, CLOSED, []
+        )
         if second or self.closed_extra:
             self.company.invoice(self.customer, SECOND, [*second, *self.closed_extra])
+
+    @property
+    def discount(self) -> Decimal:
+        """What the coupons take off the licences of the closed period."""
+        amounts = [
+            amount
+            for item in self.items
+            if not item.is_usage
+            for _, amount in line_parts(item, self.currency)
+        ]
+        taken = oracle.discounts(amounts, self.coupons, self.currency)
+        return sum((off for coupon in taken for off in coupon), Decimal(0))
 
     def gross(self, item: Billed) -> Decimal:
         """What the item's lines for one period add up to."""
         return oracle.rate(oracle.Terms(item.shape), item.quantity, self.currency)
+
+    def _later(self, items: Sequence[Billed]) -> list[Billed]:
+        """The items of the open period."""
+        if self.later_quantity is None:
+            return list(items)
+        return [
+            item if item.is_usage else replace(item, quantity=self.later_quantity) for item in items
+        ]
 
     def _discounts(self) -> Iterator[tuple[Json, oracle.Coupon]]:
         for index, coupon in enumerate(self.coupons):

@@ -9,9 +9,11 @@ import pytest
 from leakage_pipeline.simulator.stripe_server import StripeServer
 from tests.pricing import case_customers, cases
 from tests.pricing.case_customers import Proof
+from tests.pricing.drawn_customers import Draw, Expectation
 from tests.support.audit import audit
 from tests.support.small_company import SmallCompany
 
+DRAWN = 80
 AS_OF = "2026-11-20T06:00:00Z"
 
 
@@ -22,17 +24,24 @@ class Audited:
     url: str
     stated: list[cases.Case]
     proofs: list[Proof]
+    drawn: list[Expectation]
+    directory: Path
+
+
+def fill(company: SmallCompany) -> tuple[list[cases.Case], list[Proof], list[Expectation]]:
+    """Put every case and the drawn customers into the company."""
+    stated = cases.load()
+    return stated, case_customers.add_all(company, stated), Draw(company).customers(DRAWN)
 
 
 @pytest.fixture(scope="session")
 def audited(session_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Audited:
     """One `leakage audit` over every case."""
     company = SmallCompany(as_of=AS_OF)
-    stated = cases.load()
-    proofs = case_customers.add_all(company, stated)
+    stated, proofs, drawn = fill(company)
     directory: Path = tmp_path_factory.mktemp("pricing")
     company.write(directory)
     with StripeServer(company.account, now=datetime.fromisoformat(AS_OF)) as server:
         done = audit(directory, session_database_url, server, AS_OF)
     assert done.code == 0, done.out + done.err
-    return Audited(session_database_url, stated, proofs)
+    return Audited(session_database_url, stated, proofs, drawn, directory)

@@ -33,7 +33,13 @@ def leakage(*arguments: str, cwd: Path, env: Mapping[str, str]) -> Command:
     completed = subprocess.run(
         [sys.executable, "-m", "leakage_pipeline.cli", *arguments],
         cwd=cwd,
-        env={**inherited, "LEAKAGE_HOME": str(cwd / ".leakage"), **env},
+        env={
+            **inherited,
+            # The checkout under test, even where another one is installed.
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "LEAKAGE_HOME": str(cwd / ".leakage"),
+            **env,
+        },
         capture_output=True,
         text=True,
         check=False,

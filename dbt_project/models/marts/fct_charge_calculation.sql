@@ -1,5 +1,8 @@
--- Every expected charge, one row per tier or flat fee, so that any amount can be recomputed with a calculator:
--- units x unit_amount x multiplier x share_of_period + flat part, each part rounded to the currency's smallest unit.
+-- Every expected charge, one row per tier that it reaches, so that any amount can be recomputed with a calculator:
+-- quantity_above = quantity - included_quantity x (1 + grace_percent / 100), never below 0;
+-- rated_quantity = quantity_above / package_size, rounded as package_rounding says; of it, units fall into the tier;
+-- unit_part = units x unit_amount x multiplier x sign x (1 - discount_inside_percent / 100) x share_seconds
+-- / full_seconds, and flat_part the same from flat_amount, each rounded by rounding_rule to smallest_amount.
 select
     tiers.charge_id,
     charges.customer_id,
@@ -10,19 +13,39 @@ select
     charges.charge_kind,
     charges.stripe_event_name,
     charges.authority,
+    charges.contract_id,
+    charges.price_book_id,
+    charges.price_id,
     tiers.rate_id,
     charges.currency,
-    charges.expected_quantity as quantity,
+    requests.quantity,
+    requests.included_quantity,
+    requests.grace_percent,
+    requests.units_above_included as quantity_above,
+    requests.divide_by as package_size,
+    requests.round_mode as package_rounding,
+    requests.rated_quantity,
+    requests.tiers_mode,
     tiers.tier_index,
     tiers.from_quantity,
     tiers.up_to,
     tiers.units,
     tiers.unit_amount / power(10::numeric, charges.currency_exponent) as unit_amount,
-    tiers.flat_amount / power(10::numeric, charges.currency_exponent) as flat_amount,
+    case when tiers.owes_flat_fee then tiers.flat_amount / power(10::numeric, charges.currency_exponent) else 0 end
+        as flat_amount,
     tiers.multiplier,
+    case when tiers.sign_and_discount < 0 then -1 else 1 end as sign,
+    (1 - abs(tiers.sign_and_discount)) * 100 as discount_inside_percent,
     tiers.share_seconds,
     tiers.full_seconds,
+    round(tiers.share_seconds / tiers.full_seconds, 12) as share_of_period,
+    case when tiers.is_floored then 'down' else 'half_away_from_zero' end as rounding_rule,
+    {{ to_currency_units('tiers.rounding_unit', 'charges.currency_exponent') }} as smallest_amount,
+    {{ to_currency_units('tiers.unit_part', 'charges.currency_exponent') }} as unit_part,
+    {{ to_currency_units('tiers.flat_part', 'charges.currency_exponent') }} as flat_part,
     {{ to_currency_units('tiers.unit_part + tiers.flat_part', 'charges.currency_exponent') }} as amount
 from {{ ref('int_rating__tier_amounts') }} as tiers
+inner join {{ ref('int_rating__requests') }} as requests
+    on tiers.charge_id = requests.charge_id and tiers.question = requests.question
 inner join {{ ref('int_bridge__charges') }} as charges on tiers.charge_id = charges.charge_id
 where tiers.question = 'expected'

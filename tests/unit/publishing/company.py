@@ -451,7 +451,18 @@ def _calculations() -> list[dict[str, Any]]:
     def row(charge_id: str, currency: str, index: int, units: str, unit: str, amount: str):
         return {
             "charge_id": charge_id,
+            "authority": "contract",
             "currency": currency,
+            "quantity": Decimal(units),
+            "included_quantity": Decimal(0),
+            "grace_percent": Decimal(0),
+            "quantity_above": Decimal(units),
+            "package_size": None,
+            "package_rounding": None,
+            "rated_quantity": Decimal(units),
+            "sign": 1,
+            "discount_inside_percent": Decimal(0),
+            "rounding_rule": "half_away_from_zero",
             "tier_index": index,
             "units": Decimal(units),
             "unit_amount": Decimal(unit),

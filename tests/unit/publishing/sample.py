@@ -64,9 +64,12 @@ _TABLES = """
         currency text, recovered_amount numeric, recovered_at timestamptz
     );
     create table marts.fct_charge_calculation (
-        charge_id text, currency text, tier_index int, units numeric, unit_amount numeric,
-        flat_amount numeric, multiplier numeric, share_seconds numeric, full_seconds numeric,
-        amount numeric
+        charge_id text, authority text, currency text, quantity numeric,
+        included_quantity numeric, grace_percent numeric, quantity_above numeric,
+        package_size numeric, package_rounding text, rated_quantity numeric, tier_index int,
+        units numeric, unit_amount numeric, flat_amount numeric, multiplier numeric, sign int,
+        discount_inside_percent numeric, share_seconds numeric, full_seconds numeric,
+        rounding_rule text, amount numeric
     );
     create table if not exists raw_business.audit_settings (singleton int, as_of timestamptz);
 """

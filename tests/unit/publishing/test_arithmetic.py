@@ -4,16 +4,33 @@ from decimal import Decimal
 
 from pydantic import SecretStr
 
-from leakage_pipeline.publishing.arithmetic import calculation, charge_lines, facts
+from leakage_pipeline.publishing.arithmetic import (
+    calculation,
+    charge_lines,
+    facts,
+    price_from,
+)
 from leakage_pipeline.publishing.stripe_links import is_test_mode, link, links_of
 
+MINUS = "\N{MINUS SIGN}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def tier(**changes: object) -> dict[str, object]:
     month = Decimal(2_592_000)
     return {
+        "authority": "contract",
         "currency": "usd",
+        "quantity": Decimal(75),
+        "included_quantity": Decimal(0),
+        "grace_percent": Decimal(0),
+        "quantity_above": Decimal(75),
+        "package_size": None,
+        "package_rounding": None,
+        "rated_quantity": Decimal(75),
+        "sign": 1,
+        "discount_inside_percent": Decimal(0),
+        "rounding_rule": "half_away_from_zero",
         "units": Decimal(75),
         "unit_amount": Decimal(5),
         "flat_amount": Decimal(0),
@@ -42,6 +59,59 @@ def test_shares_flat_fees_and_fractions_of_a_cent_are_written_out() -> None:
         f"75 {TIMES} $5.00 {TIMES} 864,000 of 2,592,000 seconds = $125.00",
         "$10.00 flat = $10.00",
     ]
+
+
+def test_what_is_free_and_what_counts_as_a_package_come_first() -> None:
+    """Worked examples 2 and 7: 10,000 included, 5.00 per started 1,000."""
+    included = {
+        "quantity": Decimal(25000),
+        "included_quantity": Decimal(10000),
+        "quantity_above": Decimal(15000),
+        "package_size": Decimal(1000),
+        "package_rounding": "up",
+        "rated_quantity": Decimal(15),
+        "units": Decimal(15),
+        "amount": Decimal(75),
+    }
+    assert calculation([tier(**included)]) == [
+        f"25,000 {MINUS} 10,000 included = 15,000; in packages of 1,000, started ones count: 15",
+        f"15 {TIMES} $5.00 = $75.00",
+    ]
+    within = {
+        **included,
+        "quantity": Decimal(10400),
+        "grace_percent": Decimal(5),
+        "quantity_above": Decimal(0),
+        "units": Decimal(0),
+    }
+    assert calculation([tier(**within)]) == [
+        f"10,400 {MINUS} 10,000 included {MINUS} 500 grace: nothing above"
+    ]
+
+
+def test_credits_and_yearly_prices_are_written_out() -> None:
+    """Recorded: 10.00 with 1/400 of the period left is credited at -0.03."""
+    credit = tier(
+        units=Decimal(1),
+        unit_amount=Decimal(10),
+        sign=-1,
+        share_seconds=Decimal(6480),
+        rounding_rule="down",
+        amount=Decimal("-0.03"),
+    )
+    discounted = tier(discount_inside_percent=Decimal(10), amount=Decimal("337.50"))
+    monthly = tier(multiplier=Decimal("0.08333333333333333333"), amount=Decimal("31.25"))
+    assert calculation([credit, discounted, monthly]) == [
+        f"{MINUS}1 {TIMES} $10.00 {TIMES} 6,480 of 2,592,000 seconds = {MINUS}$0.03, rounded down",
+        f"75 {TIMES} $5.00 {TIMES} 90 % = $337.50",
+        f"75 {TIMES} $5.00 {TIMES} 1/12 = $31.25",
+    ]
+
+
+def test_the_authority_is_named_when_it_is_one() -> None:
+    assert price_from([[tier()], [tier(), tier()]]) == "by the contract"
+    assert price_from([[tier()], [tier(authority="stripe")]]) == ""
+    assert price_from([]) == ""
 
 
 def test_charges_that_differ_come_first() -> None:

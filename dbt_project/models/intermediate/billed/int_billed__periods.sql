@@ -4,14 +4,20 @@ with lines as (
     select
         lines.*,
         periods.usage_type,
-        row_number() over (
-            partition by
-                lines.item_period_id, lines.price_id, lines.quantity, lines.gross_amount, lines.line_start, lines.line_end
-            order by lines.invoice_created_at, lines.line_id
-        ) as repetition
+        -- Two tiers of one price may well give equal lines on one invoice; only another invoice repeats those.
+        case
+            when prices.billing_scheme = 'tiered'
+                then dense_rank() over (same_line order by lines.invoice_created_at, lines.invoice_id)
+            else row_number() over (same_line order by lines.invoice_created_at, lines.line_id)
+        end as repetition
     from {{ ref('int_billed__lines') }} as lines
     inner join {{ ref('int_periods__item_periods') }} as periods on lines.item_period_id = periods.item_period_id
+    left join {{ ref('stg_stripe__prices') }} as prices on lines.price_id = prices.price_id
     where not lines.is_proration
+    window same_line as (
+        partition by
+            lines.item_period_id, lines.price_id, lines.quantity, lines.gross_amount, lines.line_start, lines.line_end
+    )
 )
 
 select

@@ -55,6 +55,12 @@ described as (
             'discount_percent_billed', round(charges.discount_percent_billed * 100, 6),
             'discount_percent_entitled', round(charges.discount_percent_entitled * 100, 6),
             'expected_net', {{ to_currency_units('charges.expected_net', 'charges.currency_exponent') }},
+            'net_at_billed_discount',
+            {{ to_currency_units('charges.net_at_billed_discount', 'charges.currency_exponent') }},
+            'net_at_billed_quantity',
+            {{ to_currency_units('charges.net_at_billed_quantity', 'charges.currency_exponent') }},
+            'net_at_stripe_price',
+            {{ to_currency_units('charges.net_at_stripe_price', 'charges.currency_exponent') }},
             'billed_net', {{ to_currency_units('charges.billed_net', 'charges.currency_exponent') }},
             'invoice_line_ids', to_jsonb(charges.line_ids), 'invoice_ids', to_jsonb(charges.invoice_ids),
             'draft_invoice_id', charges.draft_invoice_id, 'change', changes.evidence

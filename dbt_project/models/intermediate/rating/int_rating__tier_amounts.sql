@@ -17,6 +17,9 @@ with reached as (
             when requests.tiers_mode = 'volume' then requests.rated_quantity
             else least(requests.rated_quantity, coalesce(tiers.up_to, requests.rated_quantity)) - tiers.from_quantity
         end as units,
+        -- A twelfth of a yearly price, or a package in parts: a division that leaves endless digits behind.
+        requests.multiplier != trunc(requests.multiplier)
+        or coalesce(requests.round_mode = 'none', false) as is_divided,
         -- The first tier's flat fee is owed at zero usage too, unless an included quantity stands before it (7.14).
         requests.rated_quantity > tiers.from_quantity or requests.included_quantity = 0 as owes_flat_fee
     from {{ ref('int_rating__requests') }} as requests
@@ -35,17 +38,16 @@ shared as (
         reached.*,
         charges.share_seconds,
         charges.full_seconds,
+        charges.sign_and_discount,
         charges.is_floored,
         periods.rounding_unit,
-        -- Nine decimals take off what a division by twelve or by seconds leaves behind, before any floor.
-        round(
-            reached.units * reached.unit_amount * reached.multiplier * charges.sign_and_discount
-            * charges.share_seconds / charges.full_seconds, 9
-        ) as exact_unit_part,
-        round(
-            case when reached.owes_flat_fee then reached.flat_amount else 0 end * reached.multiplier
-            * charges.sign_and_discount * charges.share_seconds / charges.full_seconds, 9
-        ) as exact_flat_part
+        -- Nine decimals take off what a division by twelve or by seconds leaves behind, before any floor. Without a
+        -- division nothing may be taken off: 0.499999999999 of a cent is none.
+        case when reached.is_divided or charges.share_seconds != charges.full_seconds then 9 else 30 end as decimals,
+        reached.units * reached.unit_amount * reached.multiplier * charges.sign_and_discount
+        * charges.share_seconds / charges.full_seconds as exact_unit_part,
+        case when reached.owes_flat_fee then reached.flat_amount else 0 end * reached.multiplier
+        * charges.sign_and_discount * charges.share_seconds / charges.full_seconds as exact_flat_part
     from reached
     inner join {{ ref('int_rating__charges') }} as charges on reached.charge_id = charges.charge_id
     inner join {{ ref('int_periods__item_periods') }} as periods on charges.item_period_id = periods.item_period_id
@@ -61,15 +63,19 @@ select
     units,
     unit_amount,
     flat_amount,
+    owes_flat_fee,
     multiplier,
+    sign_and_discount,
     share_seconds,
     full_seconds,
+    is_floored,
+    rounding_unit,
     case
-        when is_floored then {{ floor_money('exact_unit_part', 'rounding_unit') }}
-        else {{ round_money('exact_unit_part', 'rounding_unit') }}
+        when is_floored then {{ floor_money('round(exact_unit_part, decimals)', 'rounding_unit') }}
+        else {{ round_money('round(exact_unit_part, decimals)', 'rounding_unit') }}
     end as unit_part,
     case
-        when is_floored then {{ floor_money('exact_flat_part', 'rounding_unit') }}
-        else {{ round_money('exact_flat_part', 'rounding_unit') }}
+        when is_floored then {{ floor_money('round(exact_flat_part, decimals)', 'rounding_unit') }}
+        else {{ round_money('round(exact_flat_part, decimals)', 'rounding_unit') }}
     end as flat_part
 from shared
