@@ -35,6 +35,7 @@ from leakage_pipeline.simulator.random_company_terms import FOUNDED, Terms, draw
 from leakage_pipeline.simulator.random_company_usage import LogEvent
 from leakage_pipeline.simulator.stripe_objects import JsonObject, StripeAccount
 
+COARSE_SHARE = 0.4
 AS_OF = datetime(2026, 11, 20, 6, tzinfo=UTC)
 COLUMNS = {
     "contracts": (
@@ -94,7 +95,7 @@ def random_company(
     """The company of a seed; the same seed gives the same company."""
     code = f"{'l' if leaks else 'h'}{seed}"
     rng = random.Random(f"{code} {customers}")  # noqa: S311 - a simulation
-    terms = draw_terms(rng, code)
+    terms = draw_terms(rng, code, is_coarse=leaks and rng.random() < COARSE_SHARE)
     scene = Scene(rng, terms, int(as_of.timestamp()), is_leaky=leaks)
     company = RandomCompany((seed,))
     members = []

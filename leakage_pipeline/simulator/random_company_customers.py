@@ -28,10 +28,12 @@ from leakage_pipeline.simulator.billing_engine.usage import MeterBook
 from leakage_pipeline.simulator.invoicing_periods import from_epoch
 from leakage_pipeline.simulator.pricing import Rate, per_unit, with_included
 from leakage_pipeline.simulator.random_company_terms import (
+    COARSE,
     MeterOffer,
     PlanOffer,
     Terms,
     chance,
+    coarse,
     day_text,
     draw_rate,
     rate_json,
@@ -123,7 +125,10 @@ def use(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
     quiet = LEAKY_QUIET if scene.is_leaky else QUIET
     for offer in offers:
         latest = min(scene.as_of - quiet, member.log_until.get(offer.log_name, scene.as_of))
-        member.log.extend(draw_usage(scene.rng, latest, member, offer))
+        events = draw_usage(scene.rng, latest, member, offer)
+        if scene.terms.is_coarse:
+            events = (replace(event, value=event.value // 1) for event in events)
+        member.log.extend(events)
 
 
 def draw_start(rng: random.Random, rhythm: tuple[str, int], as_of: int) -> int:
@@ -156,6 +161,8 @@ def _contracted(scene: Scene, member: Member, offer: MeterOffer) -> MeterOffer:
     """Terms of the customer's own for a meter, in a contract and in a Stripe price."""
     rng, currency = scene.rng, member.buyer.currency
     terms, included = draw_rate(rng, offer.volume, currency)
+    if scene.terms.is_coarse:
+        terms = coarse(terms)
     months = contract_months(member)
     grace = Decimal(rng.choice((0, 0, 5, 10)))
     contract = contract_of(member)
@@ -215,7 +222,8 @@ def own_licence(scene: Scene, member: Member) -> BilledPrice | None:
     if member.plan.rhythm[0] not in {"month", "year"} or not chance(rng, 0.2):
         return licence
     contract = contract_of(member)
-    monthly = Decimal(rng.randint(10, 5000) * (10 if member.buyer.currency == "kwd" else 1))
+    step = COARSE if scene.terms.is_coarse else 10 if member.buyer.currency == "kwd" else 1
+    monthly = Decimal(rng.randint(10, 5000) * step)
     contract["base_price"] = format(monthly.scaleb(-exponent(member.buyer.currency)), "f")
     return own_price(member, licence, per_unit(str(monthly * contract_months(member))))
 
@@ -243,11 +251,15 @@ def draw_beginning(scene: Scene, member: Member) -> None:
 def draw_discount(scene: Scene, member: Member) -> None:
     """Coupons for a time, or for ever where a contract names the percent."""
     rng, create = scene.rng, member.create
-    if scene.is_leaky or create.backdate_to is not None or not chance(rng, 0.35):
+    if create.backdate_to is not None or not chance(rng, 0.35):
+        return
+    # The cents of a leak beside a discount are only certain where the discount has none.
+    if scene.is_leaky and not scene.terms.is_coarse:
         return
     coupon = Coupon(f"co_{member.code}", create.at - 30 * DAY, percent_off=Decimal(1))
-    percent = Decimal(rng.choice(("10", "15", "12.5", "33.33", "100")))
-    kind = rng.choice(("once", "repeating", "contract", "amount"))
+    percents = ("10", "15", "20") if scene.is_leaky else ("10", "15", "12.5", "33.33", "100")
+    percent = Decimal(rng.choice(percents))
+    kind = rng.choice(("once", "repeating", "contract", "amount")[: 3 if scene.is_leaky else 4])
     if kind == "contract":
         contract = contract_of(member)
         contract["discount_percent"] = percent

@@ -261,7 +261,7 @@ def _seats(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
 def _discount(variant: str) -> Variant:
     def plant(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
         create = member.create
-        if _is_credited(member):
+        if create.discounts or _is_credited(member):
             return None
         granted = 0
         percent = scene.rng.choice((10, 20, 25, 50))

@@ -28,6 +28,7 @@ RHYTHMS = (
     *(("month", 1),) * 7,
     *(("year", 1), ("month", 3), ("week", 1), ("week", 2), ("day", 1)),
 )
+COARSE = 1000
 FORMULAS = ("sum", "sum", "sum", "count", "last")
 CURRENCIES = (*("usd",) * 5, "eur", "gbp", "jpy", "kwd")
 METER_WORDS = ("calls", "minutes", "storage", "messages")
@@ -73,11 +74,12 @@ class PlanOffer:
 
 @dataclass(frozen=True)
 class Terms:
-    """The whole offer of a company."""
+    """The whole offer of a company; with `is_coarse` every percent of every amount is whole."""
 
     code: str
     plans: tuple[PlanOffer, ...]
     meters: tuple[tuple[str, BilledMeter], ...]
+    is_coarse: bool = False
 
 
 def chance(rng: random.Random, share: float) -> bool:
@@ -85,7 +87,7 @@ def chance(rng: random.Random, share: float) -> bool:
     return rng.random() < share
 
 
-def draw_terms(rng: random.Random, code: str) -> Terms:
+def draw_terms(rng: random.Random, code: str, *, is_coarse: bool = False) -> Terms:
     """The offer of one company."""
     main = rng.choice(CURRENCIES)
     currencies = [main]
@@ -97,10 +99,23 @@ def draw_terms(rng: random.Random, code: str) -> Terms:
         meter = BilledMeter(f"mtr_{code}_{word}", event, rng.choice(FORMULAS))
         meters.append((f"{code}_{word}", meter))
     plans = tuple(
-        _draw_plan(rng, f"{code}_{name}", meters, tuple(currencies), number)
+        _draw_plan(rng, f"{code}_{name}", meters, tuple(currencies), number, is_coarse=is_coarse)
         for number, name in enumerate(("basic", "pro", "max")[: rng.randint(1, 3)])
     )
-    return Terms(code, plans, tuple(meters))
+    return Terms(code, plans, tuple(meters), is_coarse)
+
+
+def coarse(rate: Rate) -> Rate:
+    """The rate with amounts in thousands of minor units: discounts of it need no rounding."""
+
+    def whole(amount: Decimal) -> Decimal:
+        return (amount // COARSE + 1) * COARSE
+
+    tiers = tuple(
+        replace(tier, unit=whole(tier.unit), flat=None if tier.flat is None else whole(tier.flat))
+        for tier in rate.tiers
+    )
+    return replace(rate, unit=whole(rate.unit), tiers=tiers)
 
 
 def _draw_plan(
@@ -109,6 +124,8 @@ def _draw_plan(
     meters: Sequence[tuple[str, BilledMeter]],
     currencies: tuple[str, ...],
     number: int,
+    *,
+    is_coarse: bool,
 ) -> PlanOffer:
     interval, count = rng.choice(RHYTHMS)
     # Rows of the price book are per month or year: a quarter, and some years, go by the month's.
@@ -125,10 +142,13 @@ def _draw_plan(
         "created": PRICED,
     }
     # The price book can say a price per unit; a tiered licence is Stripe's own affair.
-    licence_rates = {c: _times(per_unit(_unit(rng, c, 100, 90_000)), factor) for c in currencies}
+    shape = coarse if is_coarse else _as_it_is
+    licence_rates = {
+        c: _times(shape(per_unit(_unit(rng, c, 100, 90_000))), factor) for c in currencies
+    }
     if not is_listed and chance(rng, 0.4):
         make = rng.choice((graduated, volume))
-        licence_rates = {c: _tiered_licence(rng, make, c) for c in currencies}
+        licence_rates = {c: shape(_tiered_licence(rng, make, c)) for c in currencies}
     licence = None
     if has_licence:
         licence = BilledPrice(
@@ -138,7 +158,7 @@ def _draw_plan(
             **base,  # type: ignore[arg-type]
         )
     offers = tuple(
-        _draw_offer(rng, log_name, meter, currencies, base, factor if is_listed else 0)
+        _draw_offer(rng, log_name, meter, currencies, base, factor if is_listed else 0, shape)
         for log_name, meter in meters
         if chance(rng, 0.75 if has_licence else 1)
     )
@@ -164,6 +184,10 @@ def _tiered_licence(rng: random.Random, make: Callable[..., Rate], currency: str
         flats = [_unit(rng, currency, 0, 900) for _ in range(3)]
         return make(*zip((*edges, None), units, flats, strict=True))
     return make(*zip((*edges, None), units, strict=True))
+
+
+def _as_it_is(rate: Rate) -> Rate:
+    return rate
 
 
 def _times(rate: Rate, factor: int) -> Rate:
@@ -219,9 +243,11 @@ def _draw_offer(
     currencies: tuple[str, ...],
     base: dict[str, Any],
     list_factor: int,
+    shape: Callable[[Rate], Rate],
 ) -> MeterOffer:
     quantity = rng.choice((8, 60, 900, 12_000)) if meter.formula != "count" else 12
-    terms, included = draw_rate(rng, quantity, currencies[0])
+    drawn, included = draw_rate(rng, quantity, currencies[0])
+    terms = shape(drawn)
     if len(currencies) > 1:
         included = 0
     included *= max(1, list_factor)

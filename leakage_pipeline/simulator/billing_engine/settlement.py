@@ -82,6 +82,8 @@ def _credit(result: Settlement, order: CreditNoteOrder, as_of: int) -> None:
         quantity=1,
         unit_amount=order.amount,
     )
+    paid_at = shown["status_transitions"]["paid_at"]
+    is_paid = paid_at is not None and paid_at <= order.at
     note = build.credit_note(
         f"cn_{order.invoice_id[3:]}_{number}",
         invoice=shown,
@@ -90,19 +92,21 @@ def _credit(result: Settlement, order: CreditNoteOrder, as_of: int) -> None:
         status="void" if order.is_void else "issued",
         voided_at=order.at + DAY if order.is_void else None,
         reason="order_change",
+        post_payment_amount=None if is_paid else 0,
     )
     result.credit_notes.append(note)
     if order.is_void:
         return
-    if note["type"] == "post_payment":
+    if is_paid:
         shown["post_payment_credit_notes_amount"] += note["amount"]
         if order.way == "balance":
             result.balance -= note["amount"]
             note["customer_balance_transaction"] = f"cbtxn_{note['id'][3:]}"
-    else:
-        shown["pre_payment_credit_notes_amount"] += note["amount"]
-        shown["amount_due"] -= note["amount"]
-        shown["amount_remaining"] -= note["amount"]
+        return
+    shown["pre_payment_credit_notes_amount"] += note["amount"]
+    shown["amount_due"] -= note["amount"]
+    # What is credited before it is paid is never paid.
+    shown["amount_remaining" if shown["status"] == "open" else "amount_paid"] -= note["amount"]
 
 
 class _Renderer:
@@ -212,13 +216,14 @@ class _Renderer:
     def _credited(self, line: Line) -> tuple[str, list[str]] | None:
         if line.credited_line is None:
             return None
-        owner = next(
-            invoice
+        owners = (
+            invoice.invoice_id
             for invoice in self.sub.invoices
             for entry in invoice.lines
             if entry.line_id == line.credited_line
         )
-        return owner.invoice_id, [line.credited_line]
+        owner = next(owners, None)  # an invoice that somebody deleted
+        return None if owner is None else (owner, [line.credited_line])
 
     def _taxes(self, line: Line) -> list[JsonObject]:
         if self.buyer.tax is None:
