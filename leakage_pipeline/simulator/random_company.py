@@ -21,7 +21,7 @@ from leakage_pipeline.simulator.billing_engine.prices import (
     price_object,
 )
 from leakage_pipeline.simulator.ground_truth import Label
-from leakage_pipeline.simulator.random_company_changes import draw_changes
+from leakage_pipeline.simulator.random_company_changes import draw_changes, draw_second
 from leakage_pipeline.simulator.random_company_customers import (
     Member,
     Scene,
@@ -104,6 +104,7 @@ def random_company(
         members.append(member)
         if not leaks:
             draw_changes(scene, member, offers)
+            draw_second(scene, member)
         use(scene, member, offers)
         if leaks:
             life, labels = plant(scene, member, offers)
@@ -156,7 +157,7 @@ def _add_catalogue(company: RandomCompany, terms: Terms, members: Sequence[Membe
 
 def _add_member(company: RandomCompany, member: Member, life: Life, as_of: int) -> None:
     add_to(company.account, bill(life, as_of))
-    company.tables["accounts"].append(member.account)
+    company.tables["accounts"].extend((member.account, *member.other_accounts))
     if member.contract is not None:
         company.tables["contracts"].append(contract_row(member.contract))
     company.tables["usage"].extend(_usage_row(event) for event in member.log)

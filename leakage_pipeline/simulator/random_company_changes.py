@@ -4,6 +4,7 @@
 nothing: what a proration holds of a discount is another story.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
@@ -16,6 +17,7 @@ from leakage_pipeline.simulator.billing_engine.commands import (
     ChangeItem,
     ChangeTrialEnd,
     Coupon,
+    Create,
     Discount,
     NewItem,
     Pause,
@@ -25,9 +27,16 @@ from leakage_pipeline.simulator.billing_engine.commands import (
     ResetAnchor,
     Resume,
 )
+from leakage_pipeline.simulator.billing_engine.ledger import Plan
 from leakage_pipeline.simulator.billing_engine.prices import BilledPrice
+from leakage_pipeline.simulator.invoicing_periods import from_epoch
 from leakage_pipeline.simulator.pricing import per_unit
-from leakage_pipeline.simulator.random_company_customers import Member, Scene, own_price
+from leakage_pipeline.simulator.random_company_customers import (
+    Member,
+    Scene,
+    draw_start,
+    own_price,
+)
 from leakage_pipeline.simulator.random_company_terms import MeterOffer, chance, draw_rate
 
 HOUR = 3600
@@ -57,6 +66,41 @@ def draw_changes(scene: Scene, member: Member, offers: list[MeterOffer]) -> None
     kind = scene.rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
     if kind != "none" and (not member.create.discounts or kind in UNPRORATED):
         CHANGES[kind](scene, member, offers)
+
+
+def draw_second(scene: Scene, member: Member) -> None:
+    """Some have one more subscription, to another plan's licence, for an account of its own."""
+    rng, currency = scene.rng, member.buyer.currency
+    others = [
+        plan
+        for plan in scene.terms.plans
+        if plan.licence is not None
+        and plan.name != member.plan.name
+        # A plan whose meters cost something unused cannot go without them.
+        and not any(offer.costs_at_zero for offer in plan.meters)
+        and currency in plan.currencies
+    ]
+    if not others or not chance(rng, 0.15):
+        return
+    plan = rng.choice(others)
+    create = Create(
+        draw_start(rng, plan.rhythm, scene.as_of),
+        (NewItem("base", plan.licence, rng.randint(1, 9)),),  # type: ignore[arg-type]
+        rng.choice(("classic", "flexible")),
+    )
+    account = {
+        **member.account,
+        "account_id": f"acc_{member.code}_b",
+        "plan": plan.name,
+        "status": "active",
+        "access_enabled": "true",
+        "seats": 1,
+        "features": json.dumps(list(plan.features)),
+        "updated_at": from_epoch(create.at).isoformat(),
+    }
+    metadata = (("account_id", account["account_id"]),)
+    member.other_plans.append(Plan(f"sub_{member.code}_b", (create,), metadata=metadata))
+    member.other_accounts.append(account)
 
 
 def _moment(scene: Scene, member: Member, after: int | None = None) -> int | None:

@@ -63,6 +63,8 @@ class Member:
     end: int | None = None
     credits: list[CreditNoteOrder] = field(default_factory=list)
     log_until: dict[str, int] = field(default_factory=dict)
+    other_plans: list[Plan] = field(default_factory=list)
+    other_accounts: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def code(self) -> str:
@@ -82,7 +84,8 @@ class Member:
             sends_invoices=self.sends_invoices,
             metadata=(("account_id", self.account["account_id"]),),
         )
-        return Life(self.buyer, (plan,), MeterBook(reported(self.log)), tuple(self.credits))
+        plans = (plan, *self.other_plans)
+        return Life(self.buyer, plans, MeterBook(reported(self.log)), tuple(self.credits))
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ def season(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
             member.log.extend(_small_loss(billed, member, offer, span))
     if chance(rng, 0.2):
         _credit(rng, scene.as_of, member, billed)
-    if member.plan.rhythm == ("month", 1) and chance(rng, 0.15):
+    is_alone = not member.other_plans
+    if is_alone and member.plan.rhythm == ("month", 1) and chance(rng, 0.15):
         _minimum(member, bill(member.life(), scene.as_of))
 
 

@@ -52,7 +52,7 @@ Variant = Callable[[Scene, Member, list[MeterOffer]], Planted | None]
 def labels_of(planted: Planted, member: Member, as_of: int) -> list[Label]:
     """The findings that the audit must have, to the cent."""
     right, wrong = bill(planted.right, as_of), bill(planted.wrong, as_of)
-    owed, billed = _nets(planted, right), _nets(planted, wrong)
+    owed, billed = (_nets(planted, world, member.subscription_id) for world in (right, wrong))
     if planted.minimum is not None:
         owed = {start: (end, planted.minimum) for start, (end, _) in owed.items()}
         owed = {k: v for k, v in owed.items() if k >= (member.create.trial_end or 0)}
@@ -85,11 +85,10 @@ def labels_of(planted: Planted, member: Member, as_of: int) -> list[Label]:
     return found
 
 
-def _nets(planted: Planted, billed: Billed) -> dict[int, tuple[int, int]]:
+def _nets(planted: Planted, billed: Billed, subscription_id: str) -> dict[int, tuple[int, int]]:
     """Period start to its end and the net amount of the lines that count."""
-    lines = [line for _, line in billed.lines]
-    if planted.is_open_too:
-        lines.extend(line for _, line in billed.usage_so_far)
+    found = [*billed.lines, *(billed.usage_so_far if planted.is_open_too else ())]
+    lines = [line for sub, line in found if sub.plan.subscription_id == subscription_id]
     totals: dict[int, tuple[int, int]] = {}
     for line in lines:
         if planted.counts(line):
