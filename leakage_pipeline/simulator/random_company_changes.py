@@ -50,7 +50,7 @@ WEIGHTS = {
     "meter_price": 5,
     "remove_meter": 3,
     "trial_end": 4,
-    "reset_anchor": 0,
+    "reset_anchor": 4,
     "void_pause": 4,
     "uncollectible_pause": 2,
     "pause": 3,
