@@ -1,7 +1,6 @@
 """Changes inside a period that an honest customer makes: each is billed as Stripe bills it.
 
-`WEIGHTS` says how often each is drawn; 0 switches one off. A customer with a discount changes
-nothing: what a proration holds of a discount is another story.
+`WEIGHTS` says how often each is drawn; 0 switches one off.
 """
 
 import json
@@ -9,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 
+from leakage_pipeline.simulator.billing_engine.account import bill
 from leakage_pipeline.simulator.billing_engine.calendar import DAY
 from leakage_pipeline.simulator.billing_engine.commands import (
     AddItem,
@@ -56,7 +56,6 @@ WEIGHTS = {
     "pause": 3,
     "coupon": 4,
 }
-UNPRORATED = {"trial_end", "void_pause", "uncollectible_pause", "meter_price", "remove_meter"}
 EVENTS_KEPT = 29 * DAY
 Change = Callable[[Scene, Member, list[MeterOffer]], None]
 
@@ -64,7 +63,7 @@ Change = Callable[[Scene, Member, list[MeterOffer]], None]
 def draw_changes(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
     """Perhaps one kind of change; nothing where the kind does not fit the customer."""
     kind = scene.rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-    if kind != "none" and (not member.create.discounts or kind in UNPRORATED):
+    if kind != "none":
         CHANGES[kind](scene, member, offers)
 
 
@@ -196,8 +195,29 @@ def _free_meter(scene: Scene, member: Member, offers: list[MeterOffer]) -> Meter
     return scene.rng.choice(free)
 
 
+def _moment_of(scene: Scene, member: Member, offer: MeterOffer) -> int | None:
+    """A second inside a period of the meter that has been billed.
+
+    Until then the usage so far waits on an invoice item of an item that Stripe no longer shows.
+    """
+    if member.later:
+        return None
+    billed = [
+        line.service
+        for _, line in bill(member.life(), scene.as_of).lines
+        if line.price.meter == offer.meter
+        and line.service[1] + DAY < scene.as_of
+        and line.unit != 0
+    ]
+    if not billed:
+        return None
+    start, end = scene.rng.choice(billed)
+    return scene.rng.randrange(start + HOUR, end - HOUR) if end > start + 3 * HOUR else None
+
+
 def _meter_price(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
-    offer, at = _free_meter(scene, member, offers), _moment(scene, member)
+    offer = _free_meter(scene, member, offers)
+    at = None if offer is None else _moment_of(scene, member, offer)
     if offer is None or at is None:
         return
     rate, _ = draw_rate(scene.rng, offer.volume, member.buyer.currency)
@@ -206,7 +226,8 @@ def _meter_price(scene: Scene, member: Member, offers: list[MeterOffer]) -> None
 
 
 def _remove_meter(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
-    offer, at = _free_meter(scene, member, offers), _moment(scene, member)
+    offer = _free_meter(scene, member, offers)
+    at = None if offer is None else _moment_of(scene, member, offer)
     if offer is None or at is None or len(member.create.items) == 1:
         return
     member.later.append(RemoveItem(at, offer.log_name.rpartition("_")[2]))

@@ -300,9 +300,9 @@ def draw_end(scene: Scene, member: Member) -> None:
         return
     at = begin + rng.randint(DAY, room)
     if chance(rng, 0.5):
-        # What a coupon's amount leaves of a prorated credit is another story.
-        is_simple = all(d.coupon.amount_off is None for d in create.discounts)
-        prorate = is_simple and chance(rng, 0.5)
+        # How a tiered fee is prorated, line by line or whole, Stripe's pages do not say.
+        is_flat = all(i.price.meter or i.price.rate.kind == "per_unit" for i in create.items)
+        prorate = is_flat and chance(rng, 0.5)
         member.later.append(Cancel(at, prorate=prorate, invoice_now=True))
         member.end = at
         return

@@ -30,12 +30,13 @@ def season(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
     """Add the noise that this customer's billed life allows."""
     rng = scene.rng
     billed = bill(member.life(), scene.as_of)
+    latest = min(scene.as_of - QUIET, member.end or scene.as_of)
     for offer in offers:
         spans = sorted({line.service for line in usage_lines(billed, offer)})
         if offer.meter.formula == "last" or not spans:
             continue
         if chance(rng, 0.4):
-            member.log.extend(_on_the_bounds(rng, member, offer, spans, scene.as_of - QUIET))
+            member.log.extend(_on_the_bounds(rng, member, offer, spans, latest))
         if offer.meter.formula == "sum" and chance(rng, 0.4):
             span = rng.choice(spans)
             member.log.extend(_small_loss(billed, member, offer, span))
