@@ -11,7 +11,6 @@ from decimal import Decimal
 from leakage_pipeline.simulator.billing_engine.account import Billed, Life, bill
 from leakage_pipeline.simulator.billing_engine.commands import (
     Cancel,
-    ChangeItem,
     Coupon,
     Create,
     Discount,
@@ -20,16 +19,15 @@ from leakage_pipeline.simulator.billing_engine.edits import InvoiceEdit
 from leakage_pipeline.simulator.billing_engine.ledger import Span
 from leakage_pipeline.simulator.billing_engine.prices import BilledPrice, exponent
 from leakage_pipeline.simulator.ground_truth import Label
-from leakage_pipeline.simulator.pricing import Rate, per_unit
+from leakage_pipeline.simulator.pricing import Rate
 from leakage_pipeline.simulator.random_company_customers import (
     Member,
     Scene,
     contract_of,
-    own_price,
 )
+from leakage_pipeline.simulator.random_company_leaks_changes import unbilled_change
 from leakage_pipeline.simulator.random_company_planted import (
     DAY,
-    DRAFT,
     GRACE,
     TOLERANCE,
     Planted,
@@ -40,8 +38,6 @@ from leakage_pipeline.simulator.random_company_planted import (
 )
 from leakage_pipeline.simulator.random_company_terms import PRICED, MeterOffer
 
-HOUR = 3600
-EVENTS_KEPT = 29 * DAY
 FINEST = Decimal("1e-12")  # of a Stripe price
 
 
@@ -319,42 +315,6 @@ def _totals(billed: Billed) -> dict[int, tuple[int, int]]:
     return totals
 
 
-def _unbilled_change(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
-    """Another quantity, or price, from the middle of a period on, and nothing prorated.
-
-    Recent enough for Stripe's events to tell the second, and in a period that is over.
-    """
-    base = next((item for item in member.create.items if item.name == "base"), None)
-    is_simple = not member.later and not member.create.discounts
-    if base is None or base.quantity is None or not is_simple or member.buyer.currency == "kwd":
-        return None
-    rate = base.price.rate_in(member.buyer.currency)
-    over = [
-        line.service
-        for _, line in bill(member.life(), scene.as_of).lines
-        if is_fee(line)
-        and line.amount
-        and line.service[1] + 4 * DRAFT <= scene.as_of
-        and line.service[1] - HOUR > scene.as_of - EVENTS_KEPT
-    ]
-    if rate.kind != "per_unit" or rate.unit != rate.unit.to_integral_value() or not over:
-        return None
-    start, end = scene.rng.choice(over)
-    at = scene.rng.randrange(max(start + 1, scene.as_of - EVENTS_KEPT), end)
-    quantity: int | None = max(1, base.quantity + scene.rng.choice((-3, -1, 2, 5)))
-    if quantity == base.quantity:
-        quantity = base.quantity + 1
-    price = None
-    if not member.plan.list_rows and member.contract is None and scene.rng.choice((True, False)):
-        price = own_price(member, base.price, per_unit(str(scene.rng.randint(100, 90_000))))
-        quantity = None
-    member.account["seats"] = min(base.quantity, quantity or base.quantity)
-    change = ChangeItem(at, "base", price, quantity)
-    right = replace(member, later=[change]).life()
-    member.later = [replace(change, proration="none")]
-    return Planted(right, member.life(), "unbilled_proration", "no proration", is_fee)
-
-
 VARIANTS: dict[str, tuple[Variant, ...]] = {
     "outdated_pricing": (
         _licence_price(7, "outdated_pricing"),
@@ -378,7 +338,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
     ),
     "missing_invoice": (_missing_invoice,),
     "final_usage_lost": (_final_usage,),
-    "unbilled_proration": (_unbilled_change,),
+    "unbilled_proration": (unbilled_change,),
     "minimum_shortfall": (_minimum,),
 }
 

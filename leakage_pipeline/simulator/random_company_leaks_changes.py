@@ -1,0 +1,52 @@
+"""The leak of a change inside a period that nobody prorated.
+
+What the change should have cost is what the engine bills when it does prorate.
+"""
+
+from dataclasses import replace
+
+from leakage_pipeline.simulator.billing_engine.account import bill
+from leakage_pipeline.simulator.billing_engine.commands import ChangeItem
+from leakage_pipeline.simulator.pricing import per_unit
+from leakage_pipeline.simulator.random_company_customers import Member, Scene, own_price
+from leakage_pipeline.simulator.random_company_planted import DAY, DRAFT, Planted, is_fee
+from leakage_pipeline.simulator.random_company_terms import MeterOffer
+
+HOUR = 3600
+EVENTS_KEPT = 29 * DAY
+
+
+def unbilled_change(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
+    """Another quantity, or price, from the middle of a period on, and nothing prorated.
+
+    Recent enough for Stripe's events to tell the second, and in a period that is over.
+    """
+    base = next((item for item in member.create.items if item.name == "base"), None)
+    is_simple = not member.later and not member.create.discounts
+    if base is None or base.quantity is None or not is_simple or member.buyer.currency == "kwd":
+        return None
+    rate = base.price.rate_in(member.buyer.currency)
+    over = [
+        line.service
+        for _, line in bill(member.life(), scene.as_of).lines
+        if is_fee(line)
+        and line.amount
+        and line.service[1] + 4 * DRAFT <= scene.as_of
+        and line.service[1] - HOUR > scene.as_of - EVENTS_KEPT
+    ]
+    if rate.kind != "per_unit" or rate.unit != rate.unit.to_integral_value() or not over:
+        return None
+    start, end = scene.rng.choice(over)
+    at = scene.rng.randrange(max(start + 1, scene.as_of - EVENTS_KEPT), end)
+    quantity: int | None = max(1, base.quantity + scene.rng.choice((-3, -1, 2, 5)))
+    if quantity == base.quantity:
+        quantity = base.quantity + 1
+    price = None
+    if not member.plan.list_rows and member.contract is None and scene.rng.choice((True, False)):
+        price = own_price(member, base.price, per_unit(str(scene.rng.randint(100, 90_000))))
+        quantity = None
+    member.account["seats"] = min(base.quantity, quantity or base.quantity)
+    change = ChangeItem(at, "base", price, quantity)
+    right = replace(member, later=[change]).life()
+    member.later = [replace(change, proration="none")]
+    return Planted(right, member.life(), "unbilled_proration", "no proration", is_fee)
