@@ -36,6 +36,7 @@ from leakage_pipeline.simulator.random_company_customers import (
     Scene,
     draw_start,
     own_price,
+    takes_amount_off,
 )
 from leakage_pipeline.simulator.random_company_terms import MeterOffer, chance, draw_rate
 
@@ -63,7 +64,7 @@ Change = Callable[[Scene, Member, list[MeterOffer]], None]
 def draw_changes(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
     """Perhaps one kind of change; nothing where the kind does not fit the customer."""
     kind = scene.rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-    if kind != "none":
+    if kind != "none" and not takes_amount_off(member):
         CHANGES[kind](scene, member, offers)
 
 

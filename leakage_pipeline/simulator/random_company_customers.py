@@ -257,7 +257,7 @@ def draw_discount(scene: Scene, member: Member) -> None:
     if create.backdate_to is not None or not chance(rng, 0.35):
         return
     # The cents of a leak beside a discount are only certain where the discount has none.
-    if scene.is_leaky and not scene.terms.is_coarse:
+    if scene.is_leaky and (not scene.terms.is_coarse or create.anchor is not None):
         return
     coupon = Coupon(f"co_{member.code}", create.at - 30 * DAY, percent_off=Decimal(1))
     percents = ("10", "15", "20") if scene.is_leaky else ("10", "15", "12.5", "33.33", "100")
@@ -302,7 +302,7 @@ def draw_end(scene: Scene, member: Member) -> None:
     if chance(rng, 0.5):
         # How a tiered fee is prorated, line by line or whole, Stripe's pages do not say.
         is_flat = all(i.price.meter or i.price.rate.kind == "per_unit" for i in create.items)
-        prorate = is_flat and chance(rng, 0.5)
+        prorate = is_flat and not takes_amount_off(member) and chance(rng, 0.5)
         member.later.append(Cancel(at, prorate=prorate, invoice_now=True))
         member.end = at
         return
@@ -313,6 +313,15 @@ def draw_end(scene: Scene, member: Member) -> None:
         n += 1  # the end of the running period
     end = add_intervals(begin, interval, count, n)
     member.end = end if end <= scene.as_of else None
+
+
+def takes_amount_off(member: Member) -> bool:
+    """Whether a coupon's amount would be in a classic proration, where Stripe's own page disagrees.
+
+    It says "evenly" and calculates with the whole amount for each item.
+    """
+    is_classic = member.create.mode == "classic"
+    return is_classic and any(d.coupon.amount_off for d in member.create.discounts)
 
 
 def account_of(scene: Scene, member: Member, quantity: int) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from leakage_pipeline.simulator.billing_engine.commands import (
     Discount,
 )
 from leakage_pipeline.simulator.billing_engine.edits import InvoiceEdit
-from leakage_pipeline.simulator.billing_engine.ledger import Span
+from leakage_pipeline.simulator.billing_engine.ledger import Line, Span
 from leakage_pipeline.simulator.billing_engine.prices import BilledPrice, exponent
 from leakage_pipeline.simulator.ground_truth import Label
 from leakage_pipeline.simulator.pricing import Rate
@@ -221,6 +221,8 @@ def _line_edit(act: str, kind: str) -> Variant:
             and (act == "repeat_line" or line.price.meter is not None)
             # Beside a discount the whole charge goes: a rest of 0 shows no discount.
             and not (act == "drop_line" and line.off and line.price.rate.tiers)
+            # What the final invoice lacks is final_usage_lost.
+            and not (act == "drop_line" and _is_final(line, member))
         ]
         if not lines:
             return None
@@ -237,6 +239,11 @@ def _line_edit(act: str, kind: str) -> Variant:
         )
 
     return plant
+
+
+def _is_final(line: Line, member: Member) -> bool:
+    """Whether the line bills the last usage of a subscription that was cancelled at once."""
+    return any(isinstance(command, Cancel) and line.end == command.at for command in member.later)
 
 
 # ---------------------------------------------------------------- seats, discounts, minimums

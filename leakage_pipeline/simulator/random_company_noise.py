@@ -39,7 +39,7 @@ def season(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
             member.log.extend(_on_the_bounds(rng, member, offer, spans, latest))
         if offer.meter.formula == "sum" and chance(rng, 0.4):
             span = rng.choice(spans)
-            member.log.extend(_small_loss(billed, member, offer, span))
+            member.log.extend(_small_loss(billed, member, offer, (span[0], min(span[1], latest))))
     if chance(rng, 0.2):
         _credit(rng, scene.as_of, member, billed)
     is_alone = not member.other_plans

@@ -318,14 +318,23 @@ class FoundDiscount:
 
 
 def discounts(found: Iterable[FoundDiscount], sync: Sync) -> Batches:
-    """Flatten discounts; each id must be given once."""
+    """Flatten discounts; each id must be given once.
+
+    A whole discount says itself what it belongs to, and what not: one of a subscription is shown on
+    its invoices too. Of a bare id only the object that carried it is known.
+    """
     rows = [
         (item, item.content if isinstance(item.content, dict) else {"id": item.content})
         for item in found
     ]
 
     def whose(column: str, name: str) -> list[object]:
-        return [reference(row.get(name)) or item.owner.get(column) for item, row in rows]
+        return [
+            reference(row[name])
+            if row.get(name) or (name in row and name != "customer")
+            else item.owner.get(column)
+            for item, row in rows
+        ]
 
     owners = {
         "customer_id": "customer",

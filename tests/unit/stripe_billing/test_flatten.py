@@ -223,6 +223,14 @@ def test_the_coupon_of_a_discount_is_found_in_every_layout(content: Json, sync: 
     assert (row["coupon_id"], row["subscription_id"]) == ("co_1", "sub_1")
 
 
+def test_a_discount_that_only_an_invoice_still_shows_is_its_subscriptions(sync: Sync) -> None:
+    """Once a repeating coupon is over the subscription shows it no more, its invoices do."""
+    whole = so.discount("di_1", coupon="c", start=JAN, customer="cus_1", subscription="sub_1")
+    found = FoundDiscount(whole, {"invoice_id": "in_1", "customer_id": "cus_1"})
+    (row,) = _rows(flatten.discounts([found], sync)["discounts"])
+    assert (row["subscription_id"], row["invoice_id"]) == ("sub_1", None)
+
+
 def test_a_discount_of_which_only_the_id_is_known_is_kept(sync: Sync) -> None:
     found = FoundDiscount("di_1", {"invoice_id": "in_1"})
     (row,) = _rows(flatten.discounts([found], sync)["discounts"])

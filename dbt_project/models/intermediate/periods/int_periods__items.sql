@@ -99,7 +99,7 @@ select
         items.first_seen_at,
         case
             when items.is_removed then items.first_seen_at
-            when items.item_created_at <= subscriptions.created_at + interval '1 day' then subscriptions.started_at
+            when items.item_created_at <= subscriptions.created_at + interval '1 minute' then subscriptions.started_at
             else items.item_created_at
         end
     ) as billed_from,
