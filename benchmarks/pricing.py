@@ -5,6 +5,7 @@ Usage: python -m benchmarks.pricing [--customers N ...] [--tests] [--home FOLDER
 """
 
 import argparse
+import itertools
 import json
 import os
 import resource
@@ -63,24 +64,38 @@ class Build:
 def main() -> None:
     """Build every size, print a table for each and how the sizes compare."""
     arguments = _arguments()
-    walls: dict[int, float] = {}
+    builds: dict[int, Build] = {}
     with _server(arguments.home) as (home, url):
         for customers in arguments.customers:
             fill(url, customers)
             done = build(url, home / "dbt", tests=arguments.tests)
-            walls[customers] = done.wall
+            builds[customers] = done
             item_periods = _count(url, "intermediate.int_periods__item_periods")
             print(f"{customers:,} customers, {item_periods:,} item-periods")
             print(f"  {done.wall:8.1f} s wall, models {done.of_kind('model'):.1f} s, ", end="")
             print(f"tests {done.of_kind('test'):.1f} s")
             print(f"  {done.server:8.1f} s work of Postgres, {done.dbt:.1f} s of dbt")
-            print(f"  {done.wall / item_periods * 1000:8.3f} s per 1,000 item-periods")
+            print(f"  {done.server / item_periods * 1000:8.3f} s work per 1,000 item-periods")
             slowest = sorted(done.nodes.items(), key=lambda node: -node[1])
             for name, spent in slowest[: arguments.slowest]:
-                print(f"  {spent:8.1f} s  {name}")
-    first = next(iter(walls))
-    for customers, wall in list(walls.items())[1:]:
-        print(f"{customers / first:.1f} x customers: {wall / walls[first]:.1f} x time")
+                print(f"  {spent:8.1f} s  {name}", flush=True)
+    sizes = list(builds)
+    for smaller, larger in itertools.pairwise(sizes):
+        _compare(smaller, builds[smaller], larger, builds[larger])
+
+
+def _compare(smaller: int, before: Build, larger: int, after: Build) -> None:
+    """How the work grew with the size, and the nodes that grew more than the size did."""
+    growth = larger / smaller
+    print(f"{growth:.1f} x customers: {after.server / before.server:.1f} x work of Postgres")
+    ratios = {
+        name: spent / max(before.nodes.get(name, spent), 0.1)
+        for name, spent in after.nodes.items()
+        if spent > 1
+    }
+    for name, ratio in sorted(ratios.items(), key=lambda node: -node[1]):
+        if ratio > growth * 1.5:
+            print(f"  {ratio:8.1f} x  {name}, {after.nodes[name]:.1f} s")
 
 
 def _arguments() -> argparse.Namespace:
