@@ -23,9 +23,10 @@ from leakage_pipeline.defs.transform.project import load_project
 PROJECT = load_project()
 PERIODS = "+int_periods__usage_cuts +int_periods__usage_finalizations"
 METERING_QUESTIONS = "+int_usage__summary_requests"
-# For dbt's sessions, on the user's own server too. Every model reads whole tables: the planner
-# takes a join on two or three columns for a handful of rows, and a nested loop is quadratic.
-SESSION_OPTIONS = "-c enable_nestloop=off -c jit=off -c work_mem=64MB"
+# For dbt's sessions, on the user's own server too. Every model reads whole tables, and the planner
+# takes a join on two or three columns for a handful of rows: a nested loop over it is quadratic, a
+# merge join sorts millions of rows that need no order. What is left is to hash.
+SESSION_OPTIONS = "-c enable_nestloop=off -c enable_mergejoin=off -c jit=off -c work_mem=64MB"
 
 
 class LayerTranslator(DagsterDbtTranslator):
