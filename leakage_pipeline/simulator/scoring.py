@@ -19,7 +19,7 @@ from rich.table import Table
 from leakage_pipeline.simulator.ground_truth import RULES
 
 Row = Mapping[str, Any]
-Key = tuple[str, str | None, str, str | None, datetime]
+Key = tuple[str | None, str | None, str, str | None, datetime]
 
 PLANTED_TYPES = tuple(RULES)
 TABLE_WIDTH = 126

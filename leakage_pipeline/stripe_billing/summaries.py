@@ -181,7 +181,7 @@ def _requests(conn: psycopg2.extensions.connection) -> list[SummaryRequest]:
         conn.rollback()
         message = (
             "intermediate.int_usage__summary_requests is not there; "
-            "materialize the assets of metering_questions first"
+            "materialize the dbt assets of metering_questions first"
         )
         raise PermanentFailure(message) from None
     conn.rollback()

@@ -3,6 +3,9 @@
 One company holds them all, a customer an example, so that one audit serves every test.
 """
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -11,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from leakage_pipeline.defs.transform.assets import dbt_environment
+from leakage_pipeline.defs.transform.project import PROJECT_DIR
 from leakage_pipeline.simulator import stripe_objects as so
 from leakage_pipeline.simulator.stripe_server import StripeServer
 from tests.support.audit import audit, rows
@@ -330,3 +335,19 @@ def test_the_bridge_adds_up_on_every_row(audited: str) -> None:
     )
     assert found[0]["broken"] == 0
     assert found[0]["all_rows"] > 20
+
+
+def test_every_dbt_unit_test_holds(audited: str, tmp_path: Path) -> None:
+    """The models by themselves, rule by rule; audits leave these tests out."""
+    done = subprocess.run(
+        [
+            *(Path(sys.executable).with_name("dbt"), "test", "--quiet"),
+            *("--select", "test_type:unit", "--project-dir", PROJECT_DIR),
+            *("--profiles-dir", PROJECT_DIR, "--target-path", tmp_path, "--log-path", tmp_path),
+        ],
+        env={**os.environ, **dbt_environment(audited)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-5000:]

@@ -23,7 +23,7 @@ described as (
         gaps.is_published as is_usage_gap_published,
         causes.cause_source,
         changes.is_exact as is_change_exact,
-        exists (
+        exists(
             select 1 from {{ ref('int_quality__usage_outages') }} as outages
             where
                 charges.stripe_event_name = outages.stripe_event_name

@@ -72,13 +72,14 @@ candidates as (
     left join {{ ref('int_billed__periods') }} as billed on lines.item_period_id = billed.item_period_id
     left join due_amounts as due on lines.item_period_id = due.item_period_id
     left join active on lines.line_id = active.line_id
-    cross join lateral (
-        values
-        (coalesce(entitlements.billed_percent, 0), 1),
-        (billed.discount_amount / nullif(billed.gross_amount, 0), 2),
-        (active.percent_share, 3),
-        (0, 4)
-    ) as choice (percent_share, preference)
+    cross join
+        lateral (
+            values
+            (coalesce(entitlements.billed_percent, 0), 1),
+            (billed.discount_amount / nullif(billed.gross_amount, 0), 2),
+            (active.percent_share, 3),
+            (0, 4)
+        ) as choice (percent_share, preference)
     where choice.percent_share is not null
 ),
 

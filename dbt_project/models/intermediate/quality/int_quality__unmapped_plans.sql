@@ -1,5 +1,5 @@
--- Plans that the price book does not know: of live licences, unless a contract prices them, and of accounts with access.
--- What the product gives or bills under such a name cannot be compared.
+-- Plans that the price book does not know: of live licences, unless a contract prices them, and of accounts with
+-- access. What the product gives or bills under such a name cannot be compared.
 with listed as (
     select distinct plan_key from {{ ref('int_terms__list_prices') }}
 ),
@@ -37,4 +37,4 @@ select
 from named
 left join listed on named.plan_key = listed.plan_key
 -- Without any price book there is nothing to know.
-where listed.plan_key is null and exists (select 1 from listed)
+where listed.plan_key is null and exists (select 1 from listed as known)
