@@ -262,7 +262,9 @@ def _collection(behavior: str) -> Change:
 
 def _pause(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
     at = _moment(scene, member)
-    if at is None or member.later or member.create.mode != "flexible":
+    # Whether the rest of a fee is credited is the caller's choice: only usage is paused here.
+    has_fee = any(item.name == "base" for item in member.create.items)
+    if at is None or member.later or has_fee or member.create.mode != "flexible":
         return
     back = _moment(scene, member, at)
     member.later.append(Pause(at))

@@ -316,12 +316,12 @@ def draw_end(scene: Scene, member: Member) -> None:
 
 
 def takes_amount_off(member: Member) -> bool:
-    """Whether a coupon's amount would be in a classic proration, where Stripe's own page disagrees.
+    """Whether a coupon of an amount would be inside a proration.
 
-    It says "evenly" and calculates with the whole amount for each item.
+    Stripe's page says "evenly" for classic mode and calculates with the whole amount for each item;
+    which lines share it in flexible mode, usage included, it does not say.
     """
-    is_classic = member.create.mode == "classic"
-    return is_classic and any(d.coupon.amount_off for d in member.create.discounts)
+    return any(discount.coupon.amount_off for discount in member.create.discounts)
 
 
 def account_of(scene: Scene, member: Member, quantity: int) -> dict[str, Any]:

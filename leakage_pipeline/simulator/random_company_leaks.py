@@ -152,9 +152,12 @@ def _no_item(scene: Scene, member: Member, offers: list[MeterOffer]) -> Planted 
     """A meter that contract or price book charge for, without an item at Stripe."""
     agreed = {} if member.contract is None else member.contract["overage_rates"]
     ruled = [o for o in offers if o.log_name in agreed or (o.is_listed and _is_listed(member))]
-    is_once = any(d.coupon.duration == "once" for d in member.create.discounts)
-    if is_once or not ruled or not any(item.name == "base" for item in member.create.items):
-        return None  # a coupon given once is the licence's; see what the audit makes of it first
+    if (
+        _is_temporary(member)
+        or not ruled
+        or not any(item.name == "base" for item in member.create.items)
+    ):
+        return None
     offer = scene.rng.choice(ruled)
     name = offer.log_name.rpartition("_")[2]
     items = tuple(item for item in member.create.items if item.name != name)
@@ -192,7 +195,7 @@ def _final_usage(scene: Scene, member: Member, offers: list[MeterOffer]) -> Plan
 def _missing_invoice(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
     right = member.life()
     ending = member.later[-1] if member.later else None
-    if member.create.discounts and _is_credited(member):
+    if _is_temporary(member) or (member.create.discounts and _is_credited(member)):
         return None  # what the credit of a fee without a line holds of a discount, nobody can tell
     renewals = [
         invoice
@@ -221,8 +224,9 @@ def _line_edit(act: str, kind: str) -> Variant:
             and (act == "repeat_line" or line.price.meter is not None)
             # Beside a discount the whole charge goes: a rest of 0 shows no discount.
             and not (act == "drop_line" and line.off and line.price.rate.tiers)
-            # What the final invoice lacks is final_usage_lost.
-            and not (act == "drop_line" and _is_final(line, member))
+            and (act == "drop_line" or line.price.meter is not None or not line.price.rate.tiers)
+            # What the final invoice lacks is final_usage_lost, what is alone a missing invoice.
+            and not (act == "drop_line" and (_is_final(line, member) or _is_alone(line, member)))
         ]
         if not lines:
             return None
@@ -244,6 +248,16 @@ def _line_edit(act: str, kind: str) -> Variant:
 def _is_final(line: Line, member: Member) -> bool:
     """Whether the line bills the last usage of a subscription that was cancelled at once."""
     return any(isinstance(command, Cancel) and line.end == command.at for command in member.later)
+
+
+def _is_alone(line: Line, member: Member) -> bool:
+    """Whether the invoice would bill nothing else of its instant."""
+    return line.item_id.endswith("_base") or len(member.create.items) == 1
+
+
+def _is_temporary(member: Member) -> bool:
+    """Whether a discount may be over, or used up, when the lost charge was due."""
+    return any(d.coupon.duration != "forever" for d in member.create.discounts)
 
 
 # ---------------------------------------------------------------- seats, discounts, minimums
@@ -269,7 +283,7 @@ def _seats(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
 def _discount(variant: str) -> Variant:
     def plant(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
         create = member.create
-        if create.discounts:
+        if create.discounts or _is_credited(member):
             return None
         granted = 0
         percent = scene.rng.choice((10, 20, 25, 50))
