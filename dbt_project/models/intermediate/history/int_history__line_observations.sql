@@ -9,6 +9,7 @@ with stated as (
         lines.is_proration,
         lines.period_start,
         lines.period_end,
+        prices.billing_scheme,
         coalesce(lines.subscription_id, invoices.subscription_id) as subscription_id,
         case when prices.usage_type = 'licensed' then coalesce(lines.quantity, 1) end as quantity
     from {{ ref('stg_stripe__invoice_lines') }} as lines
@@ -70,7 +71,8 @@ identified as (
     left join sole_item on stated.subscription_id = sole_item.subscription_id
 ),
 
--- Tiers make several lines of one invoice; the same period on two invoices is one statement made twice.
+-- Tiers make several lines of one invoice; the same period on two invoices is one statement made twice, and so is a
+-- line without tiers that is on one invoice twice.
 summed as (
     select
         item_id,
@@ -79,11 +81,12 @@ summed as (
         period_start,
         case when not is_proration then 'regular' when amount < 0 then 'credit' else 'debit' end as line_kind,
         max(period_end) as period_end,
-        sum(quantity) as quantity,
+        case when billing_scheme = 'per_unit' then max(quantity) else sum(quantity) end as quantity,
         sum(amount) as amount
     from identified
     where item_id is not null
-    group by item_id, subscription_id, price_id, period_start, is_proration, amount < 0, invoice_id
+    group by
+        item_id, subscription_id, price_id, billing_scheme, period_start, is_proration, amount < 0, invoice_id
 ),
 
 chosen as (
