@@ -27,6 +27,10 @@ named as (
         plan_key
     from {{ ref('int_accounts__states') }}
     where is_newest and replaced_at is null and has_access
+),
+
+book as (
+    select count(*) as plan_count from listed
 )
 
 select
@@ -35,6 +39,7 @@ select
     named.customer_id,
     named.plan_key
 from named
+cross join book
 left join listed on named.plan_key = listed.plan_key
 -- Without any price book there is nothing to know.
-where listed.plan_key is null and exists (select 1 from listed as known)
+where listed.plan_key is null and book.plan_count > 0
