@@ -15,6 +15,8 @@ DEFAULT_REQUESTS_PER_SECOND = 20.0
 # For a server on this machine, where nobody else is kept waiting.
 LOCAL_REQUESTS_PER_SECOND = 500.0
 
+_HEADROOM = 0.1
+
 
 class RateLimiter:
     """Token bucket of depth one, shared by threads.
@@ -38,9 +40,9 @@ class RateLimiter:
         if per_second <= 0:
             message = f"the request rate must be above 0, not {per_second}"
             raise ValueError(message)
-        # A little wider than needed, so that a request that arrives late by as much as an interval
-        # still puts no second over the rate.
-        self._interval = (1.0 + 1.0 / per_second) / per_second
+        # Wider than needed: requests that a busy machine sends late, several together, still put
+        # no second over the rate.
+        self._interval = (1.0 + max(_HEADROOM, 1.0 / per_second)) / per_second
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()

@@ -7,6 +7,7 @@ empty environment.
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from dagster_dbt import DbtProject
@@ -28,20 +29,25 @@ def _is_stale(manifest: Path) -> bool:
     )
 
 
-def _parse() -> None:
-    """Write the manifest; two commands that start together both write the same file."""
-    completed = subprocess.run(
-        [
-            *(sys.executable, "-m", "dbt.cli.main", "parse", "--quiet"),
-            *("--project-dir", os.fspath(PROJECT_DIR), "--profiles-dir", os.fspath(PROJECT_DIR)),
-        ],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    if completed.returncode != 0:
-        message = f"dbt cannot parse {PROJECT_DIR}:\n{completed.stdout}{completed.stderr}"
-        raise RuntimeError(message)
+def _parse(manifest: Path) -> None:
+    """Write the manifest whole or not at all: commands that start together all come here."""
+    manifest.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=manifest.parent, prefix="parse-") as folder:
+        completed = subprocess.run(
+            [
+                *(sys.executable, "-m", "dbt.cli.main", "parse", "--quiet"),
+                *("--project-dir", os.fspath(PROJECT_DIR)),
+                *("--profiles-dir", os.fspath(PROJECT_DIR)),
+                *("--target-path", folder, "--log-path", folder),
+            ],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if completed.returncode != 0:
+            message = f"dbt cannot parse {PROJECT_DIR}:\n{completed.stdout}{completed.stderr}"
+            raise RuntimeError(message)
+        (Path(folder) / manifest.name).replace(manifest)
 
 
 def load_project() -> DbtProject:
@@ -52,5 +58,5 @@ def load_project() -> DbtProject:
     """
     project = DbtProject(project_dir=PROJECT_DIR, profiles_dir=PROJECT_DIR)
     if _is_stale(project.manifest_path):
-        _parse()
+        _parse(project.manifest_path)
     return project

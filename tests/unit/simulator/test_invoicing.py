@@ -209,8 +209,13 @@ def test_line_amounts_are_those_in_the_json(honest: Company) -> None:
 
 
 def invoices_of(company: Company, history: History) -> list[JsonObject]:
-    wanted = history.customer.customer_id
-    return [i for i in company.account.invoices if i["customer"] == wanted]
+    # A customer may have a second subscription, whose invoices are no part of this history.
+    wanted = history.customer.subscription_id
+    return [
+        invoice
+        for invoice in company.account.invoices
+        if invoice["parent"]["subscription_details"]["subscription"] == wanted
+    ]
 
 
 def lines(invoice: JsonObject) -> list[JsonObject]:
