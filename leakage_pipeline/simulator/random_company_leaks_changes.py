@@ -22,7 +22,9 @@ def unbilled_change(scene: Scene, member: Member, _: list[MeterOffer]) -> Plante
     Recent enough for Stripe's events to tell the second, and in a period that is over.
     """
     base = next((item for item in member.create.items if item.name == "base"), None)
-    is_simple = not member.later and not member.create.discounts
+    create = member.create
+    # The rest of a short first period is credited from its rounded fee: a cent either way.
+    is_simple = not (member.later or create.discounts or create.anchor)
     if base is None or base.quantity is None or not is_simple or member.buyer.currency == "kwd":
         return None
     rate = base.price.rate_in(member.buyer.currency)

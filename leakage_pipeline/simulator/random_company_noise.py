@@ -42,7 +42,8 @@ def season(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
             member.log.extend(_small_loss(billed, member, offer, (span[0], min(span[1], latest))))
     if chance(rng, 0.2):
         _credit(rng, scene.as_of, member, billed)
-    is_alone = not member.other_plans
+    # What a minimum means while collection is paused, no contract says.
+    is_alone = not member.other_plans and not member.later
     if is_alone and member.plan.rhythm == ("month", 1) and chance(rng, 0.15):
         _minimum(member, bill(member.life(), scene.as_of))
 

@@ -42,10 +42,15 @@ def audited(
 
 
 def _findings(url: str, kind: str) -> list[dict[str, Any]]:
-    """What is said to be wrong; an opportunity (a limit ahead, say) is no mistake of anybody's."""
+    """What is said to be wrong with periods that were or will be billed.
+
+    Neither an opportunity (a limit ahead, say), which is no mistake of anybody's, nor what a draft
+    will say when it goes out (phase preflight), which labels do not foresee.
+    """
     return rows(
         url,
         "select * from marts.fct_leakage_detections where direction in ('leak', 'overbilling')"
+        " and phase != 'preflight'"
         " and customer_id like %s order by customer_id, leakage_type, period_start",
         (f"cus\\_{kind}%",),
     )
