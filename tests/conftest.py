@@ -24,6 +24,13 @@ _OURS = ("LEAKAGE_", "STRIPE_", "ANTHROPIC_", "SLACK_", "SMTP_", "DAGSTER_", "PG
 _KEPT = frozenset({"LEAKAGE_TEST_DATABASE_URL"})
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a module, and all pricing tests, in one process: they share an audit."""
+    for item in items:
+        shares_audit = item.path.parent.name == "pricing"
+        item.add_marker(pytest.mark.xdist_group("pricing" if shares_audit else str(item.path)))
+
+
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No variable of the developer's shell reaches a test."""
