@@ -92,7 +92,8 @@ def test_every_leak_is_found_to_the_cent_again_and_after_a_kill(
     state = _state(url)
     result = score(state["marts.fct_leakage_detections"], company.ground_truth)
     assert result.is_perfect, f"seed {SEED}\n{score_text(result)}"
-    assert not result.unlabelled, f"seed {SEED}: {result.unlabelled}"
+    # Opportunities are nobody's mistake, so no label foresees them.
+    assert set(result.unlabelled) <= {"approaching_limit", "outgrown_plan"}, result.unlabelled
 
     again = audit(directory, url, server, AS_OF.isoformat())
     assert again.code == 0, again.out + again.err
@@ -106,7 +107,8 @@ def test_a_company_without_leaks_has_no_findings(database_url: str, tmp_path: Pa
     with StripeServer(honest.account, now=AS_OF) as server:
         done = audit(tmp_path, database_url, server, AS_OF.isoformat())
     assert done.code == 0, done.out + done.err
-    assert rows(database_url, "select * from marts.fct_leakage_detections") == []
+    found = "select * from marts.fct_leakage_detections where direction != 'opportunity'"
+    assert rows(database_url, found) == []
     (bridge,) = rows(
         database_url,
         "select count(*) as periods, count(*) filter (where unexplained_amount <> 0) as broken,"
