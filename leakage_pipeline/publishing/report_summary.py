@@ -90,7 +90,12 @@ def _tile(content: SummaryInput, label: str, direction: str, basis: str, tone: s
     ]
     totals = add_up(chosen)
     first = content.reporting_currency
-    values = amounts(totals, lambda total: total.closed_amount, first_currency=first)
+    # What is at risk stands open now, in whichever period it came about.
+    values = amounts(
+        totals,
+        lambda total: total.closed_amount + (total.open_amount if direction == RISK else _ZERO),
+        first_currency=first,
+    )
     monthly = amounts(totals, lambda total: total.monthly_amount, first_currency=first)
     customers = len({leak.newest.customer_id for leak in chosen})
     context = plural(customers, "customer") if chosen else _NOTHING

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from leakage_pipeline.classification.finding_types import finding_type
+from leakage_pipeline.classification.finding_types import OPPORTUNITY, finding_type
 from leakage_pipeline.classification.findings import Finding, Incident
 from leakage_pipeline.publishing.leaks import Leak
 
@@ -59,7 +59,8 @@ def shared_causes(
     told: list[SharedCause] = []
     for incident in incidents:
         key = (incident.incident_id, incident.currency)
-        if key not in findings:
+        # That many customers come near their limits has no cause to mend.
+        if key not in findings or incident.direction == OPPORTUNITY:
             continue
         cause = _shared(incident, findings[key], monthly[key])
         if cause.customers >= _SHARED_BY_SEVERAL or (with_lone_sources and incident.source):

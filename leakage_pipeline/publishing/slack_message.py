@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from leakage_pipeline.classification.finding_types import (
@@ -144,14 +145,22 @@ def _total_sections(totals: Sequence[Total]) -> list[str]:
 def _total_line(total: Total) -> str:
     if total.currency is None:
         return f"• {plural(total.leaks, 'finding')} that nobody prices"
-    parts = [f"{money(total.closed_amount, total.currency)} in closed periods"]
-    if total.open_amount:
-        parts.append(f"{money(total.open_amount, total.currency)} so far in open ones")
-    if total.monthly_amount:
+    parts = _amounts(total.closed_amount, total.open_amount, total.currency)
+    if total.direction in (RISK, OPPORTUNITY):  # what stands open now, whatever its period
+        parts = [money(total.closed_amount + total.open_amount, total.currency)]
+    elif total.monthly_amount:
         parts.append(f"running at {money(total.monthly_amount, total.currency)} a month")
     count = f"{plural(total.leaks, 'finding')}, {plural(total.customers, 'customer')}"
     basis = _BASIS_WORDS.get(total.basis, total.basis)
     return f"• {basis.capitalize()}: {', '.join(parts)} ({count})"
+
+
+def _amounts(closed: Decimal, running: Decimal, currency: str | None) -> list[str]:
+    """What closed and open periods hold, without a part that holds nothing."""
+    parts = [f"{money(closed, currency)} in closed periods"] if closed or not running else []
+    if running:
+        parts.append(f"{money(running, currency)} so far in open {'ones' if parts else 'periods'}")
+    return parts
 
 
 def _cause_lines(causes: Sequence[SharedCause]) -> str:
@@ -161,10 +170,8 @@ def _cause_lines(causes: Sequence[SharedCause]) -> str:
         since = f" since {day(cause.started_at)}" if cause.started_at else ""
         facts = [
             plural(cause.customers, "customer"),
-            f"{money(cause.closed_amount, cause.currency)} in closed periods",
+            *_amounts(cause.closed_amount, cause.open_amount, cause.currency),
         ]
-        if cause.open_amount:
-            facts.append(f"{money(cause.open_amount, cause.currency)} so far in open ones")
         if cause.monthly_amount:
             facts.append(f"running at {money(cause.monthly_amount, cause.currency)} a month")
         lines.append(f"• {cause.title}{f' ({name})' if name else ''}{since}: {', '.join(facts)}")

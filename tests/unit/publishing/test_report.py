@@ -1,6 +1,7 @@
 """The weekly report adds up, says what it knows and what not, and is the same file every time."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from html.parser import HTMLParser
@@ -222,6 +223,35 @@ def test_a_dismissed_finding_leaves_every_total(filled: Connection, tmp_path: Pa
     _, page = build(filled, tmp_path)
     assert "1 customer is billed too much: $149.00 measured in closed periods." in page.text
     assert "1 finding that a reviewer dismissed is left out of every total." in page.text
+
+
+def test_what_is_at_risk_and_open_now_is_not_told_as_nothing(
+    filled: Connection, tmp_path: Path
+) -> None:
+    risk = Row("risk-1", leakage_type="unpaid_access", direction="risk", phase="open")
+    insert(filled, "marts.fct_leakage_detections", [replace(risk, amount_basis="at_risk")])
+    examined = {"leakage_type": "unpaid_access", "currency": "usd", "as_of": AS_OF}
+    counts = {"customers_examined": 12, "customers_total": 12, "missing_inputs": []}
+    insert(filled, "marts.fct_control_coverage", [{**examined, **counts}])
+    page = build(filled, tmp_path)[0].html.read_text(encoding="utf-8")
+    tile = page[page.index(">At risk<") :]
+    assert "$50.00" in tile[:200]
+
+
+def test_many_customers_near_their_limits_are_no_shared_cause(
+    filled: Connection, tmp_path: Path
+) -> None:
+    near = Row("near-1", leakage_type="approaching_limit", direction="opportunity", phase="open")
+    near = replace(near, incident_id="inc-near", cause="pro")
+    other = replace(near, detection_id="near-2", customer_id="cus_Other")
+    insert(filled, "marts.fct_leakage_detections", [near, other])
+    incident = {"leakage_type": "approaching_limit", "direction": "opportunity", "currency": "usd"}
+    rows = [{**incident, "incident_id": "inc-near", "cause": "pro", "customers": 2}]
+    insert(filled, "marts.fct_incidents", rows)
+    page = build(filled, tmp_path)[0].html.read_text(encoding="utf-8")
+    shared = page[page.index("Causes that several customers share") :]
+    assert "Close to the included quantity" not in shared[: shared.index("What leaked")]
+    assert "Close to the included quantity" in page
 
 
 def test_when_nothing_leaks_the_page_says_so(marts: Connection, tmp_path: Path) -> None:

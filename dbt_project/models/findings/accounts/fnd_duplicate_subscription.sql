@@ -24,7 +24,7 @@ select
         'subscription_ids', to_jsonb(min(duplicates.subscription_ids)),
         'accounts_named', max(duplicates.named_count),
         'accounts_with_access', max(duplicates.account_count),
-        'charges', jsonb_agg(jsonb_build_object(
+        'surplus_charges', jsonb_agg(jsonb_build_object(
             'charge_id', charges.charge_id,
             'billed_net', {{ to_currency_units('charges.billed_net', 'charges.currency_exponent') }},
             'invoice_ids', to_jsonb(charges.invoice_ids)
