@@ -1,6 +1,7 @@
 """The command line: parses, calls `commands/`, and turns failures into one line and an exit code.
 
-The only place that reads the clock. 0 is done, 1 the run failed, 2 bad configuration or usage.
+It reads the clock, as do `review_cli` and the review page, where people decide; nothing else does.
+0 is done, 1 the run failed, 2 bad configuration or usage.
 """
 
 import contextlib
