@@ -11,6 +11,8 @@ import psycopg2.extensions
 from rich.console import Console
 from rich.table import Table
 
+from leakage_pipeline.classification.wording import exponent
+
 DIRECTIONS = ("leak", "overbilling", "risk", "opportunity")
 _QUERY = """
     select direction, leakage_type, upper(currency), count(*), sum(leakage_amount)
@@ -68,11 +70,11 @@ def print_summary(
                     member.leakage_type,
                     currency,
                     f"{member.findings:,}",
-                    _money(member.amount),
+                    _money(member.amount, currency),
                 )
             known = [member.amount for member in members if member.amount is not None]
             count = sum(member.findings for member in members)
-            amount = _money(sum(known, Decimal(0)) if known else None)
+            amount = _money(sum(known, Decimal(0)) if known else None, currency)
             table.add_row(
                 direction, "all", currency, f"{count:,}", amount, style="bold", end_section=True
             )
@@ -85,8 +87,5 @@ def print_summary(
         console.print("All checks passed.")
 
 
-def _money(amount: Decimal | None) -> str:
-    if amount is None:
-        return "unknown"
-    text = f"{amount:,.3f}"
-    return text[:-1] if text.endswith("0") else text
+def _money(amount: Decimal | None, currency: str | None) -> str:
+    return "unknown" if amount is None else f"{amount:,.{exponent(currency or '')}f}"

@@ -6,6 +6,7 @@ address like any other; only the comparison at the end reads the labels.
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -67,7 +68,8 @@ def run_demo(
     console.print(score_text(result), highlight=False)
     console.print(f"Report: {files.html}", highlight=False, soft_wrap=True)
     console.print(
-        f"Look around: LEAKAGE_HOME={home} LEAKAGE_CONFIG={home / 'leakage.yaml'} leakage dev",
+        f"Look around: LEAKAGE_HOME={home} LEAKAGE_CONFIG={home / 'leakage.yaml'} "
+        f"{sys.argv[0]} dev",
         highlight=False,
         soft_wrap=True,
     )

@@ -18,6 +18,7 @@ described as (
         quantities.late_quantity,
         quantities.late_gap_quantity,
         quantities.line_quantity,
+        quantities.does_log_begin_inside,
         contracts.contracts_in_force,
         quantities.is_summary_known,
         gaps.is_published as is_usage_gap_published,
@@ -108,6 +109,7 @@ select
     coalesce(bool_or(is_usage_gap_published), false) as is_usage_gap_published,
     max(cause_source) as cause_source,
     bool_or(has_log_outage) as has_log_outage,
+    coalesce(bool_or(does_log_begin_inside), false) as does_log_begin_inside,
     -- The meter need not be asked where Stripe does not meter, or where its line equals the true usage.
     bool_and(
         charge_kind != 'usage' or not is_billed_by_stripe or line_quantity = expected_quantity or is_summary_known

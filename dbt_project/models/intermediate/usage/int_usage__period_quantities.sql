@@ -34,7 +34,8 @@ select
     coalesce(folded.true_quantity, 0) as true_quantity,
     coalesce(folded.late_quantity, 0) as late_quantity,
     coalesce(folded.duplicate_events, 0) as duplicate_events,
-    charges.formula is not null and coalesce(log_starts.first_event_at < prices.period_end, false) as is_covered_by_log
+    charges.formula is not null and coalesce(log_starts.first_event_at < prices.period_end, false) as is_covered_by_log,
+    coalesce(log_starts.first_event_at > prices.period_start, false) as does_log_begin_inside
 from {{ ref('int_terms__metered_charges') }} as charges
 inner join {{ ref('int_terms__item_period_prices') }} as prices on charges.item_period_id = prices.item_period_id
 left join log_starts on charges.stripe_event_name = log_starts.stripe_event_name
