@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from leakage_pipeline.simulator import stripe_objects as so
-from leakage_pipeline.simulator.stripe_server import StripeServer
-from tests.support.audit import audit, rows
+from tests.support.audit import audit_company, rows
 from tests.support.licence_story import Change, Licence, Story
 from tests.support.small_company import SmallCompany, at
 
@@ -190,10 +189,7 @@ def audited(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) 
     """URL of the warehouse after one audit of the company."""
     company = build()
     directory: Path = tmp_path_factory.mktemp("changes_inside_periods")
-    company.write(directory)
-    with StripeServer(company.account, now=datetime.fromisoformat(AS_OF)) as server:
-        done = audit(directory, module_database_url, server, AS_OF)
-    assert done.code == 0, done.out + done.err
+    audit_company(company, directory, module_database_url)
     return module_database_url
 
 

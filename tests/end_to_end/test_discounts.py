@@ -7,7 +7,6 @@ last.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ from typing import Any
 import pytest
 
 from leakage_pipeline.simulator import stripe_objects as so
-from leakage_pipeline.simulator.stripe_server import StripeServer
-from tests.support.audit import audit, rows
+from tests.support.audit import audit_company, rows
 from tests.support.small_company import Item, SmallCompany, at
 
 AS_OF = "2026-11-20T06:00:00Z"
@@ -416,10 +414,7 @@ def audited(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) 
     """URL of the warehouse after one audit of the company."""
     company = build()
     directory: Path = tmp_path_factory.mktemp("discounts")
-    company.write(directory)
-    with StripeServer(company.account, now=datetime.fromisoformat(AS_OF)) as server:
-        done = audit(directory, module_database_url, server, AS_OF)
-    assert done.code == 0, done.out + done.err
+    audit_company(company, directory, module_database_url)
     return module_database_url
 
 

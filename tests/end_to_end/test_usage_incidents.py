@@ -14,8 +14,7 @@ import pytest
 
 from leakage_pipeline.simulator.invoicing_periods import add_months
 from leakage_pipeline.simulator.stripe_objects import JsonObject
-from leakage_pipeline.simulator.stripe_server import StripeServer
-from tests.support.audit import audit, rows
+from tests.support.audit import audit_company, rows
 from tests.support.small_company import Item, SmallCompany
 
 AS_OF = "2026-11-20T06:00:00Z"
@@ -72,10 +71,7 @@ def audited(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) 
     price = company.price("minutes", unit_amount=10, usage_type="metered", meter=meter)
     _video_customer(company, "cus_video", licence, price)
     directory: Path = tmp_path_factory.mktemp("video_encoding")
-    company.write(directory)
-    with StripeServer(company.account, now=datetime.fromisoformat(AS_OF)) as server:
-        done = audit(directory, module_database_url, server, AS_OF)
-    assert done.code == 0, done.out + done.err
+    audit_company(company, directory, module_database_url)
     return module_database_url
 
 

@@ -17,8 +17,7 @@ import pytest
 from leakage_pipeline.defs.transform.assets import dbt_environment
 from leakage_pipeline.defs.transform.project import PROJECT_DIR
 from leakage_pipeline.simulator import stripe_objects as so
-from leakage_pipeline.simulator.stripe_server import StripeServer
-from tests.support.audit import audit, rows
+from tests.support.audit import audit_company, rows
 from tests.support.licence_story import Change, Licence, Story
 from tests.support.small_company import Item, SmallCompany
 
@@ -256,10 +255,7 @@ def audited(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) 
     """URL of the warehouse after one audit of the company."""
     company = build()
     directory: Path = tmp_path_factory.mktemp("worked_examples")
-    company.write(directory)
-    with StripeServer(company.account, now=datetime.fromisoformat(AS_OF)) as server:
-        done = audit(directory, module_database_url, server, AS_OF)
-    assert done.code == 0, done.out + done.err
+    audit_company(company, directory, module_database_url)
     return module_database_url
 
 

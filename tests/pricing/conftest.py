@@ -1,16 +1,14 @@
 """One audit over all worked cases and all drawn subscriptions, shared by the tests here."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from leakage_pipeline.simulator.stripe_server import StripeServer
 from tests.pricing import case_customers, cases
 from tests.pricing.case_customers import Proof
 from tests.pricing.drawn_customers import Draw, Expectation
-from tests.support.audit import audit
+from tests.support.audit import audit_company
 from tests.support.small_company import SmallCompany
 
 DRAWN = 80
@@ -40,8 +38,5 @@ def audited(session_database_url: str, tmp_path_factory: pytest.TempPathFactory)
     company = SmallCompany(as_of=AS_OF)
     stated, proofs, drawn = fill(company)
     directory: Path = tmp_path_factory.mktemp("pricing")
-    company.write(directory)
-    with StripeServer(company.account, now=datetime.fromisoformat(AS_OF)) as server:
-        done = audit(directory, session_database_url, server, AS_OF)
-    assert done.code == 0, done.out + done.err
+    audit_company(company, directory, session_database_url)
     return Audited(session_database_url, stated, proofs, drawn, directory)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import psycopg2.extras
 
 from leakage_pipeline.simulator.stripe_server import StripeServer
 from leakage_pipeline.warehouse.connection import connect
+from tests.support.small_company import SmallCompany
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,15 @@ def audit(
             "STRIPE_API_BASE": server.base_url,
         },
     )
+
+
+def audit_company(company: SmallCompany, directory: Path, database_url: str) -> None:
+    """Write the company's files, serve its Stripe account and audit it once; it must succeed."""
+    company.write(directory)
+    now = datetime.fromisoformat(company.as_of)
+    with StripeServer(company.account, now=now) as server:
+        done = audit(directory, database_url, server, company.as_of)
+    assert done.code == 0, done.out + done.err
 
 
 def rows(database_url: str, query: str, parameters: object = None) -> list[dict[str, Any]]:
