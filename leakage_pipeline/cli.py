@@ -17,13 +17,13 @@ from rich.console import Console
 
 from leakage_pipeline import __version__
 from leakage_pipeline.commands.review_cli import review
+from leakage_pipeline.config_types import parse_instant
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure, TransientFailure
 from leakage_pipeline.settings import (
     environment_from,
     home_from,
     load_environment,
     load_settings,
-    parse_instant,
 )
 
 if TYPE_CHECKING:

@@ -5,19 +5,14 @@ Nothing here connects or writes. Secrets come from the environment alone and are
 """
 
 import os
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -28,7 +23,16 @@ from pydantic import (
 )
 
 from leakage_pipeline.config_file import explain, read_mapping
+from leakage_pipeline.config_types import (
+    Count,
+    Currency,
+    Instant,
+    StrictModel,
+    Text,
+    VariableName,
+)
 from leakage_pipeline.failures import ConfigurationError
+from leakage_pipeline.policy import Policy
 
 DEFAULT_CONFIG = "leakage.yaml"
 DEFAULT_HOME = ".leakage"
@@ -41,65 +45,9 @@ USAGE_COLUMNS = (
     "source",
     "received_at",
 )
-_CURRENCY_LENGTH = 3
-_HIGHEST_SOFT_CAP = 1000
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
-def _currency(value: str) -> str:
-    if len(value) != _CURRENCY_LENGTH or not value.isascii() or not value.isalpha():
-        message = "must be a currency code of three letters, such as usd"
-        raise ValueError(message)
-    return value.lower()
-
-
-def _variable_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", value):
-        message = "must be the NAME of an environment variable that holds the address"
-        raise ValueError(message)
-    return value
-
-
-def _instant(value: object) -> object:
-    """Read an ISO 8601 instant; without an offset it is UTC."""
-    if not isinstance(value, str):
-        return value
-    return parse_instant(value)
-
-
-def parse_instant(text: str) -> datetime:
-    """Read an ISO 8601 date or instant; without an offset it is UTC.
-
-    Raises:
-        ValueError: The text is no such instant.
-    """
-    try:
-        instant = datetime.fromisoformat(text.strip())
-    except ValueError as error:
-        message = "must be a date or time such as 2026-01-31 or 2026-01-31T06:00:00Z"
-        raise ValueError(message) from error
-    return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
-
-
-def _no_bool(value: object) -> object:
-    if isinstance(value, bool):
-        message = "must be a number"
-        raise ValueError(message)  # noqa: TRY004 - pydantic turns only ValueError into its own error
-    return value
-
-
-Text = Annotated[str, Field(min_length=1)]
-Currency = Annotated[str, AfterValidator(_currency)]
-VariableName = Annotated[str, AfterValidator(_variable_name)]
-Instant = Annotated[datetime, BeforeValidator(_instant)]
-Count = Annotated[int, BeforeValidator(_no_bool)]
-Amount = Annotated[Decimal, BeforeValidator(_no_bool), Field(ge=0, allow_inf_nan=False)]
-
-
-class TableSource(_Model):
+class TableSource(StrictModel):
     """A table or view in any database that SQLAlchemy reaches."""
 
     kind: Literal["sql"]
@@ -107,7 +55,7 @@ class TableSource(_Model):
     table: Text
 
 
-class _UsageColumns(_Model):
+class _UsageColumns(StrictModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
     columns: dict[str, Text] = Field(default_factory=dict)
 
@@ -149,7 +97,7 @@ BusinessSource = Annotated[
 ]
 
 
-class Sources(_Model):
+class Sources(StrictModel):
     """Where each input lives. An absent one is a missing input: coverage reports it."""
 
     usage: tuple[UsageSource, ...] = ()
@@ -171,43 +119,13 @@ class Sources(_Model):
         return self
 
 
-class MeterMapping(_Model):
+class MeterMapping(StrictModel):
     """Which Stripe meter a meter of the usage log corresponds to."""
 
     stripe_event_name: Text
 
 
-class Severity(_Model):
-    """From which amount, in the reporting currency, a finding is medium, high or critical."""
-
-    medium: Amount = Decimal(100)
-    high: Amount = Decimal(500)
-    critical: Amount = Decimal(5000)
-
-    @model_validator(mode="after")
-    def _ascending(self) -> "Severity":
-        if not self.medium <= self.high <= self.critical:
-            message = "must ascend: medium <= high <= critical"
-            raise ValueError(message)
-        return self
-
-
-class Policy(_Model):
-    """What counts as a finding, how long things may take, and whether recovery may act."""
-
-    usage_tolerance_pct: Annotated[Amount, Field(le=100)] = Decimal(5)
-    min_amount: Amount = Decimal("1.00")
-    severity: Severity = Severity()
-    payment_grace_days: Annotated[Count, Field(ge=0, le=365)] = 7
-    invoice_grace_days: Annotated[Count, Field(ge=0, le=365)] = 3
-    refund_window_days: Annotated[Count, Field(ge=0, le=3650)] = 30
-    # Stripe waits about an hour before it finalises a draft; 72 is the longest it can be told to.
-    finalization_delay_hours: Annotated[Count, Field(ge=0, le=72)] = 1
-    soft_cap_pct: tuple[Annotated[Count, Field(gt=0, le=_HIGHEST_SOFT_CAP)], ...] = (80, 90, 100)
-    action_mode: Literal["off", "dry_run", "approve", "auto"] = "off"
-
-
-class Rollout(_Model):
+class Rollout(StrictModel):
     """Audit only a part of the customers; empty means all."""
 
     customers: tuple[Text, ...] = ()
@@ -215,7 +133,7 @@ class Rollout(_Model):
     max_customers: Annotated[Count, Field(ge=1)] | None = None
 
 
-class _File(_Model):
+class _File(StrictModel):
     """The keys of leakage.yaml."""
 
     company: Text = "Our company"

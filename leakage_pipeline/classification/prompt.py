@@ -11,10 +11,10 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
-from leakage_pipeline.classification.drafts import DRAFTS, FACT_PLACEHOLDERS
+from leakage_pipeline.classification.drafts import FACT_PLACEHOLDERS
 from leakage_pipeline.classification.evidence import Shown
 from leakage_pipeline.classification.finding_types import FindingType
-from leakage_pipeline.classification.schema import ACTIONS, Category, NextAction
+from leakage_pipeline.classification.schema import ACTIONS, MESSAGE_ACTIONS, Category, NextAction
 
 PROMPT_VERSION = "1"
 
@@ -64,7 +64,7 @@ class Prompt:
         data = {
             "allowed_categories": {c.value: _CATEGORY_MEANING[c] for c in self.categories},
             "allowed_actions": {a.value: ACTIONS[a].label for a in self.actions},
-            "message_actions": [a.value for a in self.actions if a in DRAFTS],
+            "message_actions": [a.value for a in self.actions if a in MESSAGE_ACTIONS],
             "allowed_placeholders": sorted(self.placeholders),
             "finding": self.shown.fields,
         }

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from leakage_pipeline.classification.drafts import DRAFTS
 from leakage_pipeline.classification.finding_types import OVERBILLING, FindingType, finding_type
 from leakage_pipeline.classification.findings import Finding
 from leakage_pipeline.classification.schema import ACTIONS, Category, Decision, NextAction
@@ -48,7 +47,7 @@ def decide(finding: Finding) -> Decision:
     """Classify one finding by its type, phase, reason and evidence.
 
     Returns:
-        A decision whose action the finding type allows; drafts hold placeholders only.
+        A decision whose action the finding type allows; its message is the template's.
     """
     kind = finding_type(finding.leakage_type, finding.direction)
     usual = _Choice(
@@ -59,14 +58,13 @@ def decide(finding: Finding) -> Decision:
     choice = refined if refined and refined.action in kind.actions else usual
     if finding.direction == OVERBILLING and finding.phase == "open":
         choice = _before_the_invoice(choice, kind)
-    draft = DRAFTS.get(choice.action)
     return Decision(
         category=choice.category,
         next_action=choice.action,
         confidence=(finding.confidence * choice.weight).quantize(Decimal("0.01")),
         rationale=_rationale(finding, choice),
-        draft_subject=draft.subject if draft else None,
-        draft_body=draft.body if draft else None,
+        draft_subject=None,
+        draft_body=None,
     )
 
 

@@ -23,11 +23,17 @@ from leakage_pipeline.classification.anthropic_classifier import (
     Unavailable,
 )
 from leakage_pipeline.classification.cases import Case, build_cases
-from leakage_pipeline.classification.drafts import fill, placeholder_values
+from leakage_pipeline.classification.drafts import (
+    fill,
+    messages_of,
+    placeholder_values,
+    write_message,
+)
 from leakage_pipeline.classification.findings import Finding, read_findings, read_incidents
 from leakage_pipeline.classification.prompt import Prompt
 from leakage_pipeline.classification.schema import RULES, ClassificationRow, Decision
 from leakage_pipeline.classification.store import StoredAnswer
+from leakage_pipeline.communication.messages import Message, Messages
 from leakage_pipeline.settings import Settings
 
 DEFAULT_WORKERS = 4
@@ -41,6 +47,14 @@ class Classifier(Protocol):
     def ask(self, prompt: Prompt) -> Answered | Unavailable:
         """Answer one question."""
         ...
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Who signs messages, and their templates."""
+
+    company: str
+    messages: Messages
 
 
 @dataclass(frozen=True)
@@ -88,9 +102,10 @@ def classify(
         Counts and dollars of the run.
     """
     options = options or ModelOptions()
+    writer = Writer(settings.company, messages_of(settings))
     key = settings.environment.anthropic_api_key
     if key is None:
-        return classify_with(conn, settings.company, as_of, None, workers=options.workers)
+        return classify_with(conn, writer, as_of, None, workers=options.workers)
     model = AnthropicClassifier(
         key,
         base_url=settings.environment.anthropic_base_url,
@@ -100,14 +115,14 @@ def classify(
         max_retries=options.max_retries,
     )
     try:
-        return classify_with(conn, settings.company, as_of, model, workers=options.workers)
+        return classify_with(conn, writer, as_of, model, workers=options.workers)
     finally:
         model.close()
 
 
 def classify_with(
     conn: Connection,
-    company: str,
+    writer: Writer,
     as_of: datetime,
     model: Classifier | None,
     *,
@@ -120,11 +135,11 @@ def classify_with(
     rows: list[ClassificationRow] = []
     if model is None:
         summary.note = "No ANTHROPIC_API_KEY: the rules classified every finding."
-        rows.extend(_rules_row(finding, company, "") for finding in findings)
+        rows.extend(_rules_row(finding, writer, "") for finding in findings)
     else:
         cases = build_cases(findings, read_incidents(conn))
         for case, answer in _answers(conn, cases, model, as_of, workers, summary):
-            rows.extend(_case_rows(case, answer, model.model, company))
+            rows.extend(_case_rows(case, answer, model.model, writer))
         summary.note = _note(summary)
     summary.by_rules = sum(row.classifier == RULES for row in rows)
     summary.by_model = len(rows) - summary.by_rules
@@ -166,7 +181,7 @@ def _answers(
 
 
 def _case_rows(
-    case: Case, answer: StoredAnswer | Unavailable, classifier: str, company: str
+    case: Case, answer: StoredAnswer | Unavailable, classifier: str, writer: Writer
 ) -> list[ClassificationRow]:
     if isinstance(answer, Unavailable):
         why = f"Decided by rules because {answer.why}. "
@@ -175,37 +190,44 @@ def _case_rows(
     else:
         prefix = f"{case.scope}. " if case.scope else ""
         return [
-            _row(finding, answer.decision, company, classifier, case.prompt.hash, prefix)
+            _row(finding, answer.decision, writer, classifier, case.prompt.hash, prefix)
             for finding in case.findings
         ]
-    return [_rules_row(finding, company, why) for finding in case.findings]
+    return [_rules_row(finding, writer, why) for finding in case.findings]
 
 
-def _rules_row(finding: Finding, company: str, why: str) -> ClassificationRow:
-    return _row(finding, rules.decide(finding), company, RULES, rules.rules_hash(finding), why)
+def _rules_row(finding: Finding, writer: Writer, why: str) -> ClassificationRow:
+    return _row(finding, rules.decide(finding), writer, RULES, rules.rules_hash(finding), why)
 
 
 def _row(
     finding: Finding,
     decision: Decision,
-    company: str,
+    writer: Writer,
     classifier: str,
     prompt_hash: str,
     prefix: str,
 ) -> ClassificationRow:
-    values = placeholder_values(finding, company)
-    subject, body = decision.draft_subject, decision.draft_body
+    message = _message(decision, finding, writer)
     return ClassificationRow(
         detection_id=finding.detection_id,
         category=decision.category.value,
         next_action=decision.next_action.value,
         confidence=decision.confidence,
         rationale=prefix + decision.rationale,
-        draft_subject=fill(subject, values) if subject else None,
-        draft_body=fill(body, values) if body else None,
+        draft_subject=message.subject if message else None,
+        draft_body=message.body if message else None,
         classifier=classifier,
         prompt_hash=prompt_hash,
     )
+
+
+def _message(decision: Decision, finding: Finding, writer: Writer) -> Message | None:
+    """The model's own draft with our numbers, else the action's template."""
+    if decision.draft_subject and decision.draft_body:
+        values = placeholder_values(finding, writer.company)
+        return Message(fill(decision.draft_subject, values), fill(decision.draft_body, values))
+    return write_message(writer.messages, decision.next_action.value, finding, writer.company)
 
 
 def _count_answer(summary: ClassificationSummary, answer: Answered) -> None:

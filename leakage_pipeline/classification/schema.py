@@ -110,6 +110,26 @@ ACTIONS: dict[NextAction, ActionText] = {
 }
 
 
+MESSAGE_ACTIONS = frozenset(
+    {
+        NextAction.MIGRATE_PRICE,
+        NextAction.CORRECT_DISCOUNT,
+        NextAction.TRUE_UP_SEATS,
+        NextAction.INVOICE_DIFFERENCE,
+        NextAction.ISSUE_INVOICE,
+        NextAction.FIX_SUBSCRIPTION,
+        NextAction.OFFER_UPGRADE,
+        NextAction.NOTIFY_LIMIT,
+        NextAction.REVOKE_ACCESS,
+        NextAction.GRANT_ACCESS,
+        NextAction.COLLECT_PAYMENT,
+        NextAction.UPDATE_PAYMENT_METHOD,
+        NextAction.CREDIT_CUSTOMER,
+    }
+)
+"""Actions that the customer hears of, each with a template; the others are internal work."""
+
+
 class ModelAnswer(BaseModel):
     """The structured output asked of the model, before any of our checks."""
 
@@ -126,7 +146,10 @@ class ModelAnswer(BaseModel):
 
 @dataclass(frozen=True)
 class Decision:
-    """A category and an action for one finding. Drafts may still hold `{placeholders}`."""
+    """A category and an action for one finding.
+
+    Drafts are a model's own and hold `{placeholders}`; without one the action's template is used.
+    """
 
     category: Category
     next_action: NextAction

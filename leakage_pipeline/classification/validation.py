@@ -11,10 +11,10 @@ from decimal import Decimal
 
 from pydantic import ValidationError
 
-from leakage_pipeline.classification.drafts import DRAFTS, placeholders_in
+from leakage_pipeline.classification.drafts import placeholders_in
 from leakage_pipeline.classification.evidence import numbers_in
 from leakage_pipeline.classification.prompt import Prompt
-from leakage_pipeline.classification.schema import Decision, ModelAnswer
+from leakage_pipeline.classification.schema import MESSAGE_ACTIONS, Decision, ModelAnswer
 
 _LINK_OR_MAIL = re.compile(r"https?:|www\.|@|\]\(|<[a-z/]", re.IGNORECASE)
 _UNKIND = re.compile(
@@ -30,6 +30,11 @@ _NOT_IN_A_DRAFT = (
     (_LINK_OR_MAIL, "the draft has a link, an address or markup"),
     (_UNKIND, "the draft is accusatory"),
 )
+
+
+def forbidden_in_draft(text: str) -> str | None:
+    """Say what no message to a customer may hold: digits, braces, links, accusations."""
+    return next((reason for pattern, reason in _NOT_IN_A_DRAFT if pattern.search(text)), None)
 
 
 class AnswerRejectedError(Exception):
@@ -71,13 +76,10 @@ def accept(answer: ModelAnswer, prompt: Prompt) -> Decision:
         reason = check(answer, prompt)
         if reason:
             raise AnswerRejectedError(reason)
-    template = DRAFTS.get(answer.next_action)
     subject, body = answer.draft_subject, answer.draft_body
-    if template is None:
-        # A draft for an internal action has no reader.
+    # A draft for an internal action has no reader; half a draft is none.
+    if answer.next_action not in MESSAGE_ACTIONS or not (subject and body):
         subject = body = None
-    elif not (subject and body):
-        subject, body = template.subject, template.body
     return Decision(
         category=answer.category,
         next_action=answer.next_action,
@@ -115,14 +117,12 @@ def _check_numbers(answer: ModelAnswer, prompt: Prompt) -> str | None:
 
 
 def _check_draft(answer: ModelAnswer, prompt: Prompt) -> str | None:
-    if answer.next_action not in DRAFTS:
+    if answer.next_action not in MESSAGE_ACTIONS:
         return None
     subject, body = answer.draft_subject or "", answer.draft_body or ""
     text = f"{subject}\n{body}"
     if placeholders_in(text) - prompt.placeholders:
         return "the draft uses an unknown placeholder"
-    plain = _PLACEHOLDER.sub("", text)
-    for pattern, reason in _NOT_IN_A_DRAFT:
-        if pattern.search(plain):
-            return reason
-    return "the draft's subject has more than one line" if "\n" in subject else None
+    return forbidden_in_draft(_PLACEHOLDER.sub("", text)) or (
+        "the draft's subject has more than one line" if "\n" in subject else None
+    )

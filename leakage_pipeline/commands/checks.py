@@ -13,6 +13,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from leakage_pipeline.business import accounts, contracts, exceptions, fx_rates, price_book
+from leakage_pipeline.classification.drafts import messages_of
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure
 from leakage_pipeline.inputs import columns, databases, delimited, files
 from leakage_pipeline.settings import FileUsageSource, Settings, SqlUsageSource, TableSource
@@ -58,6 +59,13 @@ def input_checks(settings: Settings) -> Iterator[Check]:
                 kind.replace("_", " "),
                 partial(_business, settings, kind, source),
             )
+    if settings.policy.templates:
+        yield Check("messages to customers", partial(_messages, settings))
+
+
+def _messages(settings: Settings) -> str:
+    messages_of(settings)
+    return f"{settings.policy.templates}: every template reads"
 
 
 def stripe_checks(settings: Settings, *, every_endpoint: bool) -> Iterator[Check]:

@@ -14,8 +14,9 @@ import dagster as dg
 import psycopg2.extensions
 from pydantic import Field
 
+from leakage_pipeline.config_types import parse_instant
 from leakage_pipeline.failures import ConfigurationError
-from leakage_pipeline.settings import Settings, load_settings, parse_instant
+from leakage_pipeline.settings import Settings, load_settings
 from leakage_pipeline.stripe_billing.client import StripeReader, usual_rate
 from leakage_pipeline.warehouse.audit_lock import audit_lock
 from leakage_pipeline.warehouse.connection import connect, normalise

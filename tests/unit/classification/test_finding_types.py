@@ -5,11 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from leakage_pipeline.classification.drafts import (
-    DRAFTS,
-    FACT_PLACEHOLDERS,
-    placeholders_in,
-)
 from leakage_pipeline.classification.finding_types import (
     FINDING_TYPES,
     ONE_OFF_TYPES,
@@ -17,7 +12,6 @@ from leakage_pipeline.classification.finding_types import (
     is_recurring,
 )
 from leakage_pipeline.classification.schema import ACTIONS, Category, NextAction
-from leakage_pipeline.classification.validation import _NOT_IN_A_DRAFT, _PLACEHOLDER
 from leakage_pipeline.classification.wording import exponent
 
 SEEDS = Path(__file__).parents[3] / "dbt_project" / "seeds"
@@ -90,13 +84,3 @@ def test_currencies_have_the_exponents_of_the_seed() -> None:
     with (SEEDS / "currencies.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             assert exponent(row["currency"]) == int(row["exponent"]), row["currency"]
-
-
-@pytest.mark.parametrize("action", DRAFTS)
-def test_our_own_drafts_pass_the_checks_that_a_model_s_drafts_have_to_pass(
-    action: NextAction,
-) -> None:
-    draft = DRAFTS[action]
-    text = f"{draft.subject}\n{draft.body}"
-    assert placeholders_in(text) <= FACT_PLACEHOLDERS
-    assert not any(pattern.search(_PLACEHOLDER.sub("", text)) for pattern, _ in _NOT_IN_A_DRAFT)

@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import pytest
 
-from leakage_pipeline.classification.drafts import fill, placeholder_values
 from leakage_pipeline.classification.finding_types import FINDING_TYPES, finding_type
 from leakage_pipeline.classification.rules import decide, rules_hash
 from leakage_pipeline.classification.schema import Category, NextAction
@@ -90,24 +89,6 @@ def test_the_rationale_cites_evidence_by_name_and_the_amount() -> None:
     assert "expected_quantity is 500,000" in rationale
     assert "billed_quantity is 460,000" in rationale
     assert "$4,000.00" in rationale
-
-
-def test_a_draft_is_filled_from_the_finding_alone() -> None:
-    example = finding(leakage_type="missing_overage", reason="line_too_low", currency="jpy")
-    decision = decide(example)
-    assert decision.draft_body
-    body = fill(decision.draft_body, placeholder_values(example, "Acme Cloud"))
-    assert "Kestrel Logistics" in body
-    assert "¥4,000" in body
-    assert "1 Oct \N{EN DASH} 31 Oct 2026" in body
-    assert "Acme Cloud" in body
-    assert "{" not in body
-
-
-def test_a_name_with_braces_and_line_breaks_stays_one_line_of_text() -> None:
-    example = finding(customer_name="{amount}\nBcc: everyone@example.com")
-    values = placeholder_values(example, "Acme")
-    assert fill("Hello {customer_name}", values) == "Hello {amount} Bcc: everyone@example.com"
 
 
 def test_the_hash_changes_with_the_evidence_and_not_with_the_customer() -> None:

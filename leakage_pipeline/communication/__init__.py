@@ -1,0 +1,1 @@
+"""What customers are told: one template per next action, replaceable by a company's own."""
