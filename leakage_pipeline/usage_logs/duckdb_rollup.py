@@ -78,7 +78,8 @@ _SUMS = """
         )) as latest,
         min(occurred_us) as first_us,
         max(received_us) as received_us,
-        cast(sum(copies) as bigint) as duplicate_events
+        cast(sum(copies) as bigint) as duplicate_events,
+        count(*) filter (received_us < occurred_us - getvariable('skew_us')) as skewed_events
     from placed
     group by customer_ref, meter, source, window_start_us
 """

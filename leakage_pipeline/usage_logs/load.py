@@ -171,5 +171,6 @@ def _write(
         duplicates=totals.duplicates,
         late_events=totals.late_events,
         unattributed_events=totals.unattributed_events,
+        skewed_events=totals.skewed_events,
         rejected={source: dict(reasons) for source, reasons in bad.counts.items()},
     )

@@ -10,6 +10,10 @@ of several at one instant the one with the greatest event_id. An event is late w
 at or after the instant at which the invoice of the period that holds its window was finalised;
 where several invoices were, the last of them counts.
 
+Nothing arrives before it happens: an event that was received more than a minute before its
+`occurred_at` was stamped by a clock that runs ahead, and is counted as skewed in its window. One
+that had arrived, though its `occurred_at` lies after the audit's instant, cannot be placed at all.
+
 Values are exact to twelve decimals, as Stripe's are; further ones are rounded. An empty value is 1.
 A number as `occurred_at` is epoch seconds, or milliseconds from 1e11 on. Text without an offset is
 UTC. An unreadable `received_at` is an unknown arrival, and such an event is never late.
@@ -24,6 +28,8 @@ SCALE = 12
 VALUE_LIMIT = 10**18
 MILLISECONDS_FROM = 10**11
 DAY_US = 86_400_000_000
+# Clocks of two machines differ by seconds; what differs by more than a minute is set wrong.
+SKEW_US = 60_000_000
 # Older instants are mistakes (a date read as epoch seconds): Stripe itself is younger.
 EARLIEST_US = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 # Rejected rows kept as examples, per source and reason; the rest is counted.
@@ -47,6 +53,7 @@ class Reason(StrEnum):
     BAD_VALUE = "bad value"
     NEGATIVE_VALUE = "negative value"
     BAD_INSTANT = "bad occurred_at"
+    AHEAD_OF_CLOCK = "occurred_at after as_of, received before"
     IN_FUTURE = "occurred_at after as_of"
     NOT_YET_RECEIVED = "received_at after as_of"
 
@@ -65,6 +72,7 @@ class UsageLoadResult:
         duplicates: Repeated events that were not counted.
         late_events: Events received after their invoice was finalised.
         unattributed_events: Events of unknown customers.
+        skewed_events: Counted events that were received before they happened.
         rejected: Source name to reason to number of rows that could not be read.
         missing: No usage source is configured.
     """
@@ -74,8 +82,14 @@ class UsageLoadResult:
     duplicates: int = 0
     late_events: int = 0
     unattributed_events: int = 0
+    skewed_events: int = 0
     rejected: dict[str, dict[str, int]] = field(default_factory=dict)
     missing: bool = False
+
+    @property
+    def ahead_of_clock(self) -> int:
+        """Rejected rows that had arrived before the audit and say that they happened after it."""
+        return sum(reasons.get(Reason.AHEAD_OF_CLOCK, 0) for reasons in self.rejected.values())
 
     @property
     def windows(self) -> int:

@@ -23,6 +23,7 @@ from leakage_pipeline.usage_logs.meaning import (
     EARLIEST_US,
     MILLISECONDS_FROM,
     SCALE,
+    SKEW_US,
     VALUE_LIMIT,
     Reason,
 )
@@ -44,6 +45,7 @@ EVENT_COLUMNS = (
 _VARIABLES = {
     "day_us": DAY_US,
     "earliest_us": EARLIEST_US,
+    "skew_us": SKEW_US,
     "value_limit": VALUE_LIMIT,
     "milliseconds_from": MILLISECONDS_FROM,
     # A thousandfold of what milliseconds can sensibly be: year 5138.
@@ -143,6 +145,8 @@ _REASON = f"""
     when value < 0 then '{Reason.NEGATIVE_VALUE}'
     when occurred_us is null or occurred_us < getvariable('earliest_us')
     then '{Reason.BAD_INSTANT}'
+    when occurred_us > getvariable('as_of_us') and received_us <= getvariable('as_of_us')
+    then '{Reason.AHEAD_OF_CLOCK}'
     when occurred_us > getvariable('as_of_us') then '{Reason.IN_FUTURE}'
     when received_us > getvariable('as_of_us') then '{Reason.NOT_YET_RECEIVED}' end
 """

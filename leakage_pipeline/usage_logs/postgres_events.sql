@@ -8,6 +8,8 @@ select
         when value is null then 'bad value'
         when value < 0 then 'negative value'
         when occurred_us is null or occurred_us < {earliest_us} then 'bad occurred_at'
+        when occurred_us > {as_of_us} and received_us <= {as_of_us}
+            then 'occurred_at after as_of, received before'
         when occurred_us > {as_of_us} then 'occurred_at after as_of'
         when received_us > {as_of_us} then 'received_at after as_of'
     end as reason

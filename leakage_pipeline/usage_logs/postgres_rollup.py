@@ -24,6 +24,7 @@ from leakage_pipeline.usage_logs.meaning import (
     EARLIEST_US,
     MILLISECONDS_FROM,
     SCALE,
+    SKEW_US,
     VALUE_LIMIT,
     microseconds,
 )
@@ -63,6 +64,7 @@ _RESULT = {
     "duplicate_events": "BIGINT",
     "late_count": "BIGINT",
     "late_sum": "DECIMAL(38, 12)",
+    "skewed_events": "BIGINT",
     "reason": "VARCHAR",
 }
 _WINDOW_SUMS = """
@@ -72,7 +74,7 @@ _WINDOW_SUMS = """
         struct_pack(
             occurred_us := latest_us, event_id := latest_event_id, value := latest_value
         ) as latest,
-        first_us, received_us, duplicate_events
+        first_us, received_us, duplicate_events, skewed_events
     from pushed_down
     where reason is null
 """
@@ -151,6 +153,7 @@ def roll_up(
     query = sql.SQL(_query("rollup")).format(
         events=_events(source, columns, rejects.as_of, payload=sql.SQL("null")),
         day_us=sql.Literal(DAY_US),
+        skew_us=sql.Literal(SKEW_US),
         cuts=sql.Literal(_json(connection, _CUTS)),
         finalizations=sql.Literal(_json(connection, _FINALIZATIONS)),
         meter_names=sql.Literal(_json(connection, _METER_NAMES)),

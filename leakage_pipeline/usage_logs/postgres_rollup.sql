@@ -115,12 +115,14 @@ select
     sum(copies) as duplicate_events,
     count(*) filter (where is_late) as late_count,
     coalesce(sum(value) filter (where is_late), 0) as late_sum,
+    count(*) filter (where received_us < occurred_us - {skew_us}) as skewed_events,
     null as reason
 from judged
 group by customer_ref, meter, source, window_start_us
 union all
 select
-    null, null, null, null, count(*), null, null, null, null, null, null, null, null, null, reason
+    null, null, null, null, count(*), null, null, null, null, null, null, null, null, null, null,
+    reason
 from events
 where reason is not null
 group by reason

@@ -24,6 +24,7 @@ USAGE_WINDOWS = TableSpec(
             ("late_sum", pa.string()),
             ("duplicate_events", pa.int64()),
             ("has_arrivals", pa.bool_()),
+            ("skewed_events", pa.int64()),
         ]
     ),
     primary_key=("customer_id", "meter", "source", "window_start"),

@@ -59,7 +59,8 @@ _WINDOWS = """
         cast(sum(late_count) as bigint) as late_count,
         exact(sum(late_sum)) as late_sum,
         cast(sum(duplicate_events) as bigint) as duplicate_events,
-        max(received_us) is not null as has_arrivals
+        max(received_us) is not null as has_arrivals,
+        cast(sum(skewed_events) as bigint) as skewed_events
     from attributed
     where customer_id is not null
     group by customer_id, meter, source, window_start_us
@@ -93,7 +94,8 @@ _TOTALS = """
         coalesce(sum(event_count), 0),
         coalesce(sum(duplicate_events), 0),
         coalesce(sum(late_count) filter (where customer_id is not null), 0),
-        coalesce(sum(event_count) filter (where customer_id is null), 0)
+        coalesce(sum(event_count) filter (where customer_id is null), 0),
+        coalesce(sum(skewed_events), 0)
     from attributed
 """
 _ROWS_PER_BATCH = 100_000
@@ -107,6 +109,7 @@ class Totals:
     duplicates: int
     late_events: int
     unattributed_events: int
+    skewed_events: int
 
     @property
     def valid(self) -> int:

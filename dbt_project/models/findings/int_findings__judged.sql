@@ -32,18 +32,11 @@ typed as (
         )) as detection_id
     from keyed as collected
     inner join {{ ref('finding_types') }} as types on collected.leakage_type = types.leakage_type
-    left join {{ ref('int_quality__account_doubts') }} as further
-        on collected.customer_id = further.customer_id and collected.leakage_type = further.leakage_type
-),
-
-doubted as (
-    select
-        typed.detection_id,
-        sum(penalties.penalty) as penalty
-    from typed
-    cross join lateral unnest(typed.all_doubts) as doubt (name)
-    inner join {{ ref('confidence_penalties') }} as penalties on doubt.name = penalties.doubt
-    group by typed.detection_id
+    left join {{ ref('int_findings__doubts') }} as further
+        on
+            (collected.customer_id, collected.leakage_type, collected.direction, coalesce(collected.meter, ''))
+            = (further.customer_id, further.leakage_type, further.direction, further.meter_key)
+            and (collected.period_start, collected.period_end) = (further.period_start, further.period_end)
 ),
 
 converted as (
@@ -101,7 +94,10 @@ select
     round(typed.leakage_amount * converted.rate, coalesce(reporting.exponent, 2)) as comparable_amount,
     typed.amount_basis,
     typed.recovery_share,
-    greatest(0.05, least(0.99, typed.base_confidence - coalesce(doubted.penalty, 0)))::numeric as confidence,
+    greatest(0.05, least(0.99, typed.base_confidence - coalesce((
+        select sum(penalties.penalty) from {{ ref('confidence_penalties') }} as penalties
+        where penalties.doubt = any(typed.all_doubts)
+    ), 0)))::numeric as confidence,
     typed.all_doubts as doubts,
     typed.description,
     typed.evidence || jsonb_strip_nulls(jsonb_build_object(
@@ -115,6 +111,5 @@ from typed
 cross join {{ ref('stg_business__audit_settings') }} as settings
 left join {{ ref('currencies') }} as currencies on typed.currency = currencies.currency
 left join {{ ref('currencies') }} as reporting on settings.reporting_currency = reporting.currency
-left join doubted on typed.detection_id = doubted.detection_id
 inner join converted on typed.detection_id = converted.detection_id
 left join excepted on typed.detection_id = excepted.detection_id

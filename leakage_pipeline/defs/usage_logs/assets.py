@@ -62,6 +62,7 @@ def usage_log(
             metadata={"dagster/row_count": result.rows[spec.name], **more},
         )
     yield checks.few_rows_rejected(result)
+    yield checks.no_clock_skew(result)
     yield checks.no_silent_day(silent)
 
 
@@ -71,6 +72,7 @@ def _metadata(result: UsageLoadResult) -> dict[str, Any]:
         "events": result.events,
         "duplicate_events": result.duplicates,
         "late_events": result.late_events,
+        "skewed_events": result.skewed_events,
         "unattributed_events": result.unattributed_events,
         **{
             f"rejected/{source}/{reason}": count

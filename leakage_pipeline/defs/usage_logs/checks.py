@@ -1,6 +1,6 @@
-"""Checks of the usage log: nearly all rows could be read, and the log itself was never silent.
+"""Checks of the usage log: rows could be read, clocks are right, and the log was never silent.
 
-Both warn: the windows that there are remain right, and what is missing is told in the report.
+All warn: the windows that there are remain right, and what is missing is told in the report.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,16 @@ _WINDOWS = dg.AssetKey(["raw_usage", "usage_windows"])
 _COVERAGE = dg.AssetKey(["raw_usage", "log_coverage"])
 _REJECTED = "few_rows_rejected"
 _SILENT = "no_silent_day"
+_SKEW = "no_clock_skew"
 _DAYS_NAMED = 10
 SPECS = [
     dg.AssetCheckSpec(
         _REJECTED, asset=_WINDOWS, description="Less than 1 % of the rows cannot be read"
+    ),
+    dg.AssetCheckSpec(
+        _SKEW,
+        asset=_WINDOWS,
+        description="No event arrived before it happened, or lies after the audit",
     ),
     dg.AssetCheckSpec(
         _SILENT, asset=_COVERAGE, description="No day is without events of a daily meter"
@@ -37,6 +43,24 @@ def few_rows_rejected(result: UsageLoadResult) -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description=f"{result.unreadable} rows of the usage log ({share:.1%}) could not be read",
         metadata={"rejected_rows": result.unreadable, "rejected_share": share},
+    )
+
+
+def no_clock_skew(result: UsageLoadResult) -> dg.AssetCheckResult:
+    """Warn of events whose producer's clock runs ahead of the log's."""
+    skewed, ahead = result.skewed_events, result.ahead_of_clock
+    return dg.AssetCheckResult(
+        asset_key=_WINDOWS,
+        check_name=_SKEW,
+        passed=not skewed and not ahead,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            f"Clocks run ahead: {skewed} events were received more than a minute before they "
+            f"happened, and {ahead} lie after the audit though they had arrived"
+            if skewed or ahead
+            else None
+        ),
+        metadata={"skewed_events": skewed, "rejected_events_ahead_of_the_audit": ahead},
     )
 
 

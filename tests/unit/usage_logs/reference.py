@@ -71,9 +71,10 @@ def reason_of(row: Row, as_of: datetime) -> str | None:
         return "negative value"
     if occurred is None or occurred < datetime(2000, 1, 1, tzinfo=UTC):
         return "bad occurred_at"
-    if occurred > as_of:
-        return "occurred_at after as_of"
     received = instant_of(row.get("received_at"))
+    if occurred > as_of:
+        had_arrived = received is not None and received <= as_of
+        return "occurred_at after as_of" + (", received before" if had_arrived else "")
     return "received_at after as_of" if received and received > as_of else None
 
 
@@ -110,8 +111,9 @@ def roll_up(sources: Sequence[tuple[str, Iterable[Row]]], world: World) -> Answe
             lost[ref, meter, source, start, end].append(value)
             continue
         late = received != never and is_late(world, customer, meter, start, received)
+        skewed = received < at - timedelta(minutes=1)
         windows[customer, meter, source, start, end].append(
-            (at, event_id, value, late, len(found) - 1)
+            (at, event_id, value, late, len(found) - 1, skewed)
         )
     return Answer(
         {key: summary(events) for key, events in windows.items()},
@@ -140,7 +142,7 @@ def is_late(world: World, customer: str, meter: str, start: datetime, received: 
 
 def summary(events: list[Any]) -> tuple[Any, ...]:
     last_at, _, last_value, *_ = max(events)
-    late = [value for _, _, value, is_late, _ in events if is_late]
+    late = [value for _, _, value, is_late, *_ in events if is_late]
     return (
         len(events),
         sum(value for _, _, value, *_ in events),
@@ -148,5 +150,6 @@ def summary(events: list[Any]) -> tuple[Any, ...]:
         last_at,
         len(late),
         sum(late),
-        sum(extra for *_, extra in events),
+        sum(extra for *_, extra, _ in events),
+        sum(skewed for *_, skewed in events),
     )

@@ -55,6 +55,12 @@ def dirty_rows(seed: int, count: int = 400) -> list[Row]:
                 "received_at": notation(draw, received) if received else None,
             }
         )
+    minute = timedelta(minutes=1)
+    for seconds, ahead in enumerate((minute, minute + timedelta(microseconds=1), 90 * minute) * 3):
+        at = CUT + timedelta(seconds=seconds)
+        some = {"event_id": f"ahead{seconds}", "customer_id": "cus_1", "meter": "calls"}
+        instants = {"occurred_at": notation(draw, at), "received_at": notation(draw, at - ahead)}
+        rows.append(rows[0] | some | instants | {"value": "2"})
     rows.append(rows[0] | {"occurred_at": "2026-06-01T06:00:01Z", "customer_id": "cus_1"})
     rows.append(rows[0] | {"received_at": "2027-01-01", "event_id": "x", "customer_id": "cus_1"})
     rows.append(rows[0] | {"occurred_at": "yesterday", "customer_id": "cus_1", "value": "1"})
@@ -102,7 +108,7 @@ def answer_of(conn: psycopg2.extensions.connection, result: UsageLoadResult) -> 
     """What the warehouse holds, in the reference's shape."""
     with conn.cursor() as cursor:
         cursor.execute("select * from raw_usage.usage_windows")
-        windows = {row[:5]: (*row[5:12],) for row in cursor.fetchall()}
+        windows = {row[:5]: (*row[5:12], row[13]) for row in cursor.fetchall()}
         cursor.execute("select * from raw_usage.unattributed_usage")
         lost = {row[:5]: (row[5], row[6]) for row in cursor.fetchall()}
         cursor.execute("select * from raw_usage.log_coverage")
@@ -123,6 +129,7 @@ def test_every_file_form_gives_the_reference_result(
     assert expected.windows
     assert expected.unattributed
     assert any(window[4] for window in expected.windows.values()), "some event must be late"
+    assert any(window[7] for window in expected.windows.values()), "some clock must run ahead"
     log = tmp_path / "log"
     log.mkdir()
     shuffled = sorted(rows, key=lambda row: str(row["event_id"])[::-1])

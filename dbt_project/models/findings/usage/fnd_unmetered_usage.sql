@@ -18,7 +18,9 @@ select
         when usage.included_quantity is not null then 'above_included_quantity'
         else 'no_price_for_customer'
     end as reason,
-    array_remove(array[case when usage.phase = 'open' then 'period_open' end], null) as doubts,
+    array_remove(array[
+        case when usage.phase = 'open' then 'period_open' end, case when meters.is_unmapped then 'meter_unmapped' end
+    ], null) as doubts,
     {{ quantity_text('usage.quantity') }} || ' ' || usage.meter || ' used in '
     || {{ period_text('usage.period_start', 'usage.period_end') }}
     || case
@@ -47,3 +49,4 @@ select
     )) as evidence
 from {{ ref('int_usage__unpriced') }} as usage
 left join {{ ref('int_usage__estimates') }} as estimates on usage.usage_id = estimates.usage_id
+left join {{ ref('int_quality__usage_meters') }} as meters on usage.meter = meters.meter

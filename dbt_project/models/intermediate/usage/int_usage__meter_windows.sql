@@ -14,7 +14,8 @@ select
     windows.last_at,
     least(windows.event_count, windows.late_count + coalesce(arrivals.late_count, 0)) as late_count,
     least(windows.quantity_sum, windows.late_sum + coalesce(arrivals.late_sum, 0)) as late_sum,
-    windows.duplicate_events
+    windows.duplicate_events,
+    windows.skewed_events
 from {{ ref('stg_usage__windows') }} as windows
 left join {{ ref('stg_business__meter_mappings') }} as mappings on windows.meter = mappings.meter
 left join {{ ref('int_usage__late_arrivals') }} as arrivals

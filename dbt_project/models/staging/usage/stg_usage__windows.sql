@@ -10,6 +10,7 @@ select
     late_count,
     late_sum,
     duplicate_events,
+    skewed_events,
     -- timestamps
     window_start,
     window_end,
