@@ -19,16 +19,19 @@ from sqlalchemy.engine import make_url
 from leakage_pipeline.warehouse import schemas
 from leakage_pipeline.warehouse.connection import connect, normalise
 from leakage_pipeline.warehouse.embedded import Cluster
+from tests.support.one_company import OneCompany, audited_company
 
 _OURS = ("LEAKAGE_", "STRIPE_", "ANTHROPIC_", "SLACK_", "SMTP_", "DAGSTER_", "PG")
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 _KEPT = frozenset({"LEAKAGE_TEST_DATABASE_URL"})
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a module, and all pricing tests, in one process: they share an audit."""
+    """Keep the tests that share an audit in one process: a module's, and the one company's."""
     for item in items:
-        shares_audit = item.path.parent.name == "pricing"
-        item.add_marker(pytest.mark.xdist_group("pricing" if shares_audit else str(item.path)))
+        shares = "one_company" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("one company" if shares else str(item.path)))
 
 
 @pytest.fixture(autouse=True)
@@ -58,28 +61,34 @@ def server_url() -> Iterator[str]:
 @pytest.fixture
 def database_url(server_url: str) -> Iterator[str]:
     """SQLAlchemy URL of an empty database that only this test sees."""
-    name = f"test_{uuid4().hex}"
-    _administer(server_url, sql.SQL("create database {}").format(sql.Identifier(name)))
-    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
-    _administer(server_url, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    yield from _database(server_url, f"test_{uuid4().hex}")
 
 
 @pytest.fixture(scope="module")
 def module_database_url(server_url: str) -> Iterator[str]:
     """As `database_url`, shared by the tests of one module."""
-    name = f"test_{uuid4().hex}"
-    _administer(server_url, sql.SQL("create database {}").format(sql.Identifier(name)))
-    yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
-    _administer(server_url, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    # The name stays the same: dbt parses the project anew for every other connection.
+    yield from _database(server_url, f"test_module_{_WORKER}")
 
 
 @pytest.fixture(scope="session")
 def session_database_url(server_url: str) -> Iterator[str]:
     """As `database_url`, shared by every test of the session."""
-    name = f"test_{uuid4().hex}"
+    yield from _database(server_url, f"test_session_{_WORKER}")
+
+
+def _database(server_url: str, name: str) -> Iterator[str]:
+    drop = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+    _administer(server_url, drop)  # a run that was killed leaves its own
     _administer(server_url, sql.SQL("create database {}").format(sql.Identifier(name)))
     yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
-    _administer(server_url, sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+    _administer(server_url, drop)
+
+
+@pytest.fixture(scope="session")
+def one_company(session_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> OneCompany:
+    """The hand-written company after its one audit."""
+    return audited_company(tmp_path_factory.mktemp("one_company"), session_database_url)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.pricing.conftest import Audited
 from tests.support.audit import rows
+from tests.support.one_company import OneCompany
 
 Row = Mapping[str, Any]
 ZERO = Decimal(0)
@@ -23,7 +23,7 @@ ENDLESS = Fraction(1, 10**9)
 
 
 @pytest.fixture(scope="module")
-def calculation(audited: Audited) -> dict[str, list[Row]]:
+def calculation(audited: OneCompany) -> dict[str, list[Row]]:
     """Rows of the mart by charge, in the order of their tiers."""
     found: dict[str, list[Row]] = defaultdict(list)
     for row in rows(
@@ -34,7 +34,7 @@ def calculation(audited: Audited) -> dict[str, list[Row]]:
 
 
 @pytest.fixture(scope="module")
-def findings(audited: Audited) -> list[Row]:
+def findings(audited: OneCompany) -> list[Row]:
     """Every finding with its evidence, whose numbers stay exact."""
     query = (
         "select customer_id, leakage_type, leakage_amount, evidence::text as evidence"

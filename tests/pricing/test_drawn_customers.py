@@ -4,9 +4,9 @@ from decimal import Decimal
 from fractions import Fraction
 
 from tests.pricing import rating_views
-from tests.pricing.conftest import Audited
 from tests.pricing.drawn_customers import SEED
 from tests.support.audit import rows
+from tests.support.one_company import OneCompany
 
 _ROWS = """
     select customer_id, expected_amount, billed_amount, usage_gap_amount, minimum_gap_amount,
@@ -15,7 +15,7 @@ _ROWS = """
 """
 
 
-def test_expected_and_billed_are_the_oracles_for_drawn_customers(audited: Audited) -> None:
+def test_expected_and_billed_are_the_oracles_for_drawn_customers(audited: OneCompany) -> None:
     """Expected, billed, the usage gap and the minimum's: to the minor unit."""
     found = {row["customer_id"]: row for row in rows(audited.url, _ROWS)}
     wrong = []
@@ -41,7 +41,7 @@ def test_expected_and_billed_are_the_oracles_for_drawn_customers(audited: Audite
     assert not wrong, f"drawn with seed {SEED}"
 
 
-def test_the_draw_reaches_every_authority_and_both_signs(audited: Audited) -> None:
+def test_the_draw_reaches_every_authority_and_both_signs(audited: OneCompany) -> None:
     """A draw that proves nothing would pass as well."""
     authorities = [drawn.authorities for drawn in audited.drawn]
     for authority in ("stripe", "contract", "price_book"):
@@ -54,7 +54,7 @@ def test_the_draw_reaches_every_authority_and_both_signs(audited: Audited) -> No
     assert max(Fraction(drawn.expected) for drawn in audited.drawn) > 1000
 
 
-def test_the_views_of_the_rating_are_what_dbt_compiles(audited: Audited) -> None:
+def test_the_views_of_the_rating_are_what_dbt_compiles(audited: OneCompany) -> None:
     """The properties of test_rating_properties speak about the SQL that an audit runs."""
     compiled = audited.directory / ".leakage" / "dbt" / "compiled"
     database = audited.url.split("?")[0].rsplit("/", 1)[1]

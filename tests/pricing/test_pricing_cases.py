@@ -11,8 +11,8 @@ import pytest
 
 from tests.pricing import cases, oracle
 from tests.pricing.case_customers import Proof
-from tests.pricing.conftest import Audited
 from tests.support.audit import rows
+from tests.support.one_company import OneCompany
 
 USD = oracle.Currency("usd")
 STATED = cases.load()
@@ -28,7 +28,7 @@ def test_the_oracle_gives_every_figure(case: cases.Case) -> None:
         assert max(unrounded, Fraction(case.minimum or 0)) == Fraction(case.expected)
 
 
-def test_every_case_is_proven_or_says_why_not(audited: Audited) -> None:
+def test_every_case_is_proven_or_says_why_not(audited: OneCompany) -> None:
     """All ways of all cases: a customer in the audit, or a reason in the file, never both."""
     assert len(STATED) >= 43 + 36
     assert len({case.case_id for case in STATED}) == len(STATED)
@@ -43,7 +43,7 @@ def test_every_case_is_proven_or_says_why_not(audited: Audited) -> None:
     assert [case.case_id for case in STATED if not case.ways] == ["om-flat-02"]
 
 
-def test_every_case_is_expected_to_the_minor_unit(audited: Audited) -> None:
+def test_every_case_is_expected_to_the_minor_unit(audited: OneCompany) -> None:
     """By every authority and in several currencies, in fct_expected_vs_billed."""
     found = _expected_by_customer(audited)
     wrong = [
@@ -55,7 +55,7 @@ def test_every_case_is_expected_to_the_minor_unit(audited: Audited) -> None:
     assert {proof.currency.code for proof in audited.proofs} == {"usd", "eur", "jpy", "kwd", "gbp"}
 
 
-def test_dollar_customers_are_expected_at_the_figure_of_the_source(audited: Audited) -> None:
+def test_dollar_customers_are_expected_at_the_figure_of_the_source(audited: OneCompany) -> None:
     """Without the oracle in between: the case file's own number against the mart."""
     found = _expected_by_customer(audited)
     for proof in audited.proofs:
@@ -65,7 +65,7 @@ def test_dollar_customers_are_expected_at_the_figure_of_the_source(audited: Audi
             assert found[proof.customer] == net, proof.customer
 
 
-def _expected_by_customer(audited: Audited) -> dict[str, object]:
+def _expected_by_customer(audited: OneCompany) -> dict[str, object]:
     query = (
         "select customer_id, expected_amount from marts.fct_expected_vs_billed"
         " where phase = 'closed'"
@@ -73,7 +73,7 @@ def _expected_by_customer(audited: Audited) -> dict[str, object]:
     return {row["customer_id"]: row["expected_amount"] for row in rows(audited.url, query)}
 
 
-def test_the_authority_of_each_case_is_the_one_that_states_it(audited: Audited) -> None:
+def test_the_authority_of_each_case_is_the_one_that_states_it(audited: OneCompany) -> None:
     found = Counter(
         (row["customer_id"], row["authority"])
         for row in rows(
@@ -88,7 +88,7 @@ def test_the_authority_of_each_case_is_the_one_that_states_it(audited: Audited) 
     assert not missing
 
 
-def test_honest_invoices_of_every_shape_give_no_finding(audited: Audited) -> None:
+def test_honest_invoices_of_every_shape_give_no_finding(audited: OneCompany) -> None:
     """What Stripe's own price rules and bills is right to the cent: nothing is found."""
     honest = [proof.customer for proof in audited.proofs if _is_honest(proof)]
     found = rows(

@@ -132,7 +132,11 @@ class SmallCompany:
         return product_id
 
     def price(self, name: str, plan: str | None = None, **terms: Any) -> Json:
-        """A price on a product of its own; `plan` goes to its metadata."""
+        """A price on a product of its own; `plan` goes to its metadata. Asked again, the same."""
+        known = [price for price in self.account.prices if price["id"] == f"price_{name}"]
+        if known:
+            assert known[0]["unit_amount"] == terms.get("unit_amount"), name
+            return known[0]
         product = terms.pop("product", None) or self.product(name)
         built = so.price(
             f"price_{name}",
@@ -144,6 +148,23 @@ class SmallCompany:
         )
         self.account.prices.append(built)
         return built
+
+    def list_plan(self, plan: str, base_price: str, currency: str = "usd", **terms: Any) -> None:
+        """A monthly row of the price book; a plan that is listed already must cost the same."""
+        row = {
+            "plan": plan,
+            "currency": currency,
+            "interval": "month",
+            "base_price": base_price,
+            "effective_from": "2023-01-01",
+            **terms,
+        }
+        same = [
+            old for old in self.price_book if (old["plan"], old["currency"]) == (plan, currency)
+        ]
+        assert all(old["base_price"] == base_price for old in same), plan
+        if not same:
+            self.price_book.append(row)
 
     def meter(self, event_name: str, formula: str = "sum") -> str:
         """A meter; returns its id."""
