@@ -145,6 +145,30 @@ def demo(customers: int, seed: int, as_of: datetime | None, *, score: bool, seed
         run_demo(customers=customers, seed=seed, as_of=as_of, console=console, now=now)
 
 
+@leakage.command(name="evaluate-classifier")
+@click.option(
+    "--classifier",
+    type=click.Choice(("rules", "anthropic", "all")),
+    default="rules",
+    show_default=True,
+    help="Which to score; anthropic asks ANTHROPIC_API_KEY's account.",
+)
+@click.option("--at-least", default="0", metavar="SHARE", help="Fail below this share, 0 to 1.")
+@click.option("--max-dollars", default="0.50", show_default=True, help="What asking may cost.")
+def evaluate_classifier(classifier: str, at_least: str, max_dollars: str) -> None:
+    """Score the classifier on labelled findings."""
+    from decimal import Decimal, InvalidOperation
+
+    from leakage_pipeline.commands.classify import evaluate
+
+    try:
+        share, dollars = Decimal(at_least), Decimal(max_dollars)
+    except InvalidOperation:
+        message = "--at-least and --max-dollars are numbers"
+        raise click.UsageError(message) from None
+    evaluate(classifier, share, dollars, _console())
+
+
 leakage.add_command(review)
 
 

@@ -1,49 +1,40 @@
-"""Asks Anthropic about one finding or incident, with structured output, retries and a budget.
+"""Asks Anthropic about one finding or incident at once, with retries and a budget.
 
-Knows nothing of the database. A failure of the API is an `Unavailable` answer, never an exception:
-the audit goes on with the rules.
+For a person who waits, and for nights without batches. Knows nothing of the database. A failure of
+the API is an `Unavailable` answer, never an exception: the audit goes on with the rules.
 """
 
 import threading
-from dataclasses import dataclass
+import time
 from decimal import Decimal
-from typing import Any, Literal
 
 import anthropic
-from anthropic.types import Message, Usage
 from pydantic import SecretStr
 
 from leakage_pipeline.classification import budget as money
-from leakage_pipeline.classification.prompt import SYSTEM, Prompt
-from leakage_pipeline.classification.schema import Decision
-from leakage_pipeline.classification.validation import AnswerRejectedError, accept, parse_answer
+from leakage_pipeline.classification.anthropic_request import (
+    FAILURES,
+    OVER_BUDGET,
+    TOO_LARGE,
+    Answered,
+    Unavailable,
+    describe,
+    judge,
+    never_connected,
+    request_params,
+    worst_case,
+)
+from leakage_pipeline.classification.prompt import Prompt
+from leakage_pipeline.failures import is_transient_status
 
 DEFAULT_MODEL = "claude-haiku-5-5"
 DEFAULT_MAX_CALLS = 200
 DEFAULT_MAX_DOLLARS = Decimal("2.00")
-MAX_OUTPUT_TOKENS = 1024
 # A night has time; a person who waits does not. Four retries span about 15 seconds.
 DEFAULT_MAX_RETRIES = 4
 _TIMEOUT_SECONDS = 60.0
 _FAILURES_BEFORE_GIVING_UP = 3
-
-
-@dataclass(frozen=True)
-class Answered:
-    """The model answered and was paid. Without a decision the answer was rejected, and why."""
-
-    decision: Decision | None
-    rejection: str | None
-    use: money.TokenUse
-    dollars: Decimal
-
-
-@dataclass(frozen=True)
-class Unavailable:
-    """No answer: the API failed, the budget is used up, or earlier failures ended the asking."""
-
-    kind: Literal["api", "budget"]
-    why: str
+_LONGEST_WAIT_SECONDS = 30.0
 
 
 class AnthropicClassifier:
@@ -53,9 +44,9 @@ class AnthropicClassifier:
         api_key: Anthropic API key.
         base_url: Another address of the API, or None for the SDK's own.
         model: Model id; also what is stored as the classifier's name.
-        max_calls: Calls allowed in this run.
-        max_dollars: Dollars allowed in this run, reckoned before each call at its worst case.
-        max_retries: Retries of the SDK on 408, 409, 429, 5xx and connection errors.
+        max_calls: Requests allowed in this run, repeated ones included.
+        max_dollars: Dollars allowed in this run, reckoned before each request at its worst case.
+        max_retries: How often a question is asked again after 408, 409, 429, 5xx or a lost answer.
     """
 
     def __init__(
@@ -70,11 +61,12 @@ class AnthropicClassifier:
     ) -> None:
         self.model = model
         self.budget = money.Budget(max_calls, max_dollars)
-        self._price = money.price_of(model)
-        self._client = anthropic.Anthropic(
+        self.max_retries = max_retries
+        # The SDK's own retries would spend what nobody reserved.
+        self.client = anthropic.Anthropic(
             api_key=api_key.get_secret_value(),
             base_url=base_url,
-            max_retries=max_retries,
+            max_retries=0,
             timeout=_TIMEOUT_SECONDS,
         )
         self._lock = threading.Lock()
@@ -88,49 +80,47 @@ class AnthropicClassifier:
             `Answered` with a decision that passed every check or with the reason of its rejection;
             `Unavailable` when there is no answer to judge.
         """
-        if self._given_up:
-            return Unavailable("api", self._given_up)
-        size = len((SYSTEM + prompt.user_text + str(prompt.output_schema)).encode())
-        reserved = money.worst_case(size, MAX_OUTPUT_TOKENS, self._price)
-        if not self.budget.reserve(reserved):
-            return Unavailable("budget", "the run's budget for the model is used up")
-        try:
-            message = self._send(prompt)
-            use = _token_use(message)
-        except anthropic.APIStatusError as error:
-            # An error is not charged for; of a lost or unreadable answer nobody knows.
-            self.budget.settle(reserved, Decimal(0))
-            return Unavailable("api", self._failed(error))
-        except (anthropic.APIError, ValueError) as error:
-            return Unavailable("api", self._failed(error))
-        dollars = money.cost(use, self._price)
-        self.budget.settle(reserved, dollars)
-        with self._lock:
-            self._failures_in_a_row = 0
-        try:
-            decision = accept(parse_answer(_text(message)), prompt)
-        except AnswerRejectedError as rejected:
-            return Answered(None, str(rejected), use, dollars)
-        return Answered(decision, None, use, dollars)
+        if prompt.is_too_large:
+            return TOO_LARGE
+        attempt = 0
+        while True:
+            if self._given_up:
+                return Unavailable("api", self._given_up)
+            answer = self._try(prompt)
+            if not isinstance(answer, Exception):
+                return answer
+            if attempt >= self.max_retries or not is_worth_a_retry(answer):
+                return Unavailable("api", self._failed(answer))
+            time.sleep(wait_seconds(answer, attempt))
+            attempt += 1
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self.client.close()
 
-    def _send(self, prompt: Prompt) -> Message:
-        system: list[Any] = [
-            {"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}
-        ]
-        return self._client.messages.create(
-            model=self.model,
-            max_tokens=MAX_OUTPUT_TOKENS,
-            system=system,
-            messages=[{"role": "user", "content": prompt.user_text}],
-            output_config={"format": {"type": "json_schema", "schema": prompt.output_schema}},
-        )
+    def _try(self, prompt: Prompt) -> Answered | Unavailable | Exception:
+        reserved = worst_case(self.model, prompt, batch=False)
+        if not self.budget.reserve(reserved):
+            return OVER_BUDGET
+        try:
+            # Not `parse`: it raises over an answer that does not fit, and its cost would be lost.
+            message = self.client.messages.create(**request_params(self.model, prompt, batch=False))
+            answer = judge(message, prompt, self.model, batch=False)
+        except anthropic.APIStatusError as error:
+            # An error is not charged for; of a lost or unreadable answer nobody knows.
+            self.budget.settle(reserved, Decimal(0))
+            return error
+        except FAILURES as error:
+            if never_connected(error):
+                self.budget.settle(reserved, Decimal(0))
+            return error
+        self.budget.settle(reserved, answer.dollars)
+        with self._lock:
+            self._failures_in_a_row = 0
+        return answer
 
     def _failed(self, error: Exception) -> str:
-        why = _describe(error)
+        why = describe(error)
         # A wrong key or model stays wrong for the rest of the run.
         final = isinstance(
             error,
@@ -145,43 +135,27 @@ class AnthropicClassifier:
         return why
 
 
-def _describe(error: Exception) -> str:
-    """Say what failed without quoting the answer, which may echo what we sent."""
-    if isinstance(error, anthropic.APITimeoutError):
-        return "Anthropic did not answer in time"
+def is_worth_a_retry(error: Exception) -> bool:
+    """Whether asking again may help: not after a page that is no API, or a refusal."""
     if isinstance(error, anthropic.APIStatusError):
-        return f"Anthropic answered with status {error.status_code}"
-    if isinstance(error, anthropic.APIConnectionError):
-        return "Anthropic could not be reached"
-    return "Anthropic's answer could not be read"
+        return is_transient_status(error.status_code)
+    return isinstance(error, anthropic.APIConnectionError)
 
 
-def _token_use(message: object) -> money.TokenUse:
-    """Read what a call used.
-
-    The SDK does not check what it receives: a proxy's page arrives as text, foreign JSON as a
-    message without its parts.
-
-    Raises:
-        ValueError: This is no message of the API.
-    """
-    usage = getattr(message, "usage", None)
-    if not isinstance(message, Message) or not isinstance(usage, Usage):
-        reason = "no message"
-        raise ValueError(reason)  # noqa: TRY004 - it is the answer that is wrong, not our types
-    return money.TokenUse(
-        input=usage.input_tokens,
-        output=usage.output_tokens,
-        cache_write=usage.cache_creation_input_tokens or 0,
-        cache_read=usage.cache_read_input_tokens or 0,
-    )
+def wait_seconds(error: Exception, attempt: int) -> float:
+    """How long to wait before the next attempt: as the API says, else longer each time."""
+    asked = None
+    if isinstance(error, anthropic.APIStatusError):
+        headers = error.response.headers
+        asked = _number(headers.get("retry-after-ms"), 1000) or _number(
+            headers.get("retry-after"), 1
+        )
+    return min(asked if asked is not None else 0.5 * 2**attempt, _LONGEST_WAIT_SECONDS)
 
 
-def _text(message: Message) -> str:
-    if message.stop_reason == "refusal":
-        reason = "the model declined to answer"
-        raise AnswerRejectedError(reason)
-    if message.stop_reason == "max_tokens":
-        reason = "the answer was cut off"
-        raise AnswerRejectedError(reason)
-    return "".join(block.text for block in message.content if block.type == "text")
+def _number(text: str | None, divisor: int) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value / divisor if value >= 0 else None

@@ -4,16 +4,18 @@ A model is asked once per case; 212 customers behind one broken endpoint are one
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from leakage_pipeline.classification.evidence import show_finding, show_incident
+from leakage_pipeline.classification.evidence import History, show_finding, show_incident
 from leakage_pipeline.classification.finding_types import OVERBILLING, finding_type
 from leakage_pipeline.classification.findings import Finding, Incident
 from leakage_pipeline.classification.prompt import Prompt, build_prompt
 
 _SHARED_BY_SEVERAL = 2
+_EARLIER = 5
+_DECIDED = ("approved", "dismissed", "recovered", "written_off")
 
 
 @dataclass(frozen=True)
@@ -25,17 +27,24 @@ class Case:
     priority: Decimal
     scope: str
     """How the rationale names what it was decided on; empty for a case of one finding."""
+    is_incident: bool = False
 
 
-def build_cases(findings: Sequence[Finding], incidents: Sequence[Incident]) -> list[Case]:
+def build_cases(
+    findings: Sequence[Finding],
+    incidents: Sequence[Incident],
+    states: Mapping[str, str] | None = None,
+) -> list[Case]:
     """Group findings into cases, the most urgent first.
 
     Args:
         findings: All findings to classify.
         incidents: All incidents; one that several customers share becomes one case per direction.
+        states: What people decided about findings, by detection id.
 
     Returns:
-        Cases ordered by priority, incidents first where priorities are equal.
+        Incidents first, then single leaks, each by priority: a budget that ends early has paid
+        for what covers the most.
     """
     shared = {
         (incident.incident_id, incident.currency): incident
@@ -48,10 +57,13 @@ def build_cases(findings: Sequence[Finding], incidents: Sequence[Incident]) -> l
     cases = [
         _incident_case(members, shared[(key[1] or "", key[2])])
         if key[0] == "incident"
-        else _leak_case(members)
+        else _leak_case(members, states or {})
         for key, members in groups.items()
     ]
-    return sorted(cases, key=lambda case: (-case.priority, case.findings[0].detection_id))
+    return sorted(
+        cases,
+        key=lambda case: (not case.is_incident, -case.priority, case.findings[0].detection_id),
+    )
 
 
 def _key(
@@ -79,24 +91,38 @@ def _incident_case(members: list[Finding], incident: Incident) -> Case:
         prompt=build_prompt(shown, kind, may_be_noise=False),
         priority=sum((finding.priority_score for finding in members), Decimal(0)),
         scope=f"Decided once for the incident that {incident.customers} customers share",
+        is_incident=True,
     )
 
 
-def _leak_case(members: list[Finding]) -> Case:
+def _leak_case(members: list[Finding], states: Mapping[str, str]) -> Case:
     ordered = sorted(members, key=_by_period)
     closed = [finding for finding in ordered if finding.phase == "closed"]
     newest = (closed or ordered)[-1]
     kind = finding_type(newest.leakage_type, newest.direction)
-    shown = show_finding(newest, periods=len(closed) or 1)
+    shown = show_finding(newest, _history(closed, newest, members, states))
     return Case(
         findings=tuple(ordered),
-        prompt=build_prompt(shown, kind, may_be_noise=_may_be_noise(members)),
+        prompt=build_prompt(shown, kind, may_be_noise=may_be_noise(members)),
         priority=max(finding.priority_score for finding in members),
         scope="Decided on the newest period of this leak" if len(members) > 1 else "",
     )
 
 
-def _may_be_noise(members: list[Finding]) -> bool:
+def _history(
+    closed: list[Finding], newest: Finding, members: list[Finding], states: Mapping[str, str]
+) -> History:
+    earlier = [finding.amount for finding in closed if finding is not newest]
+    decided = [states.get(finding.detection_id, "") for finding in members]
+    return History(
+        periods=len(closed) or 1,
+        earlier_amounts=tuple(earlier[-_EARLIER:]),
+        decided={name: decided.count(name) for name in _DECIDED if name in decided},
+    )
+
+
+def may_be_noise(members: Sequence[Finding]) -> bool:
+    """Tell whether a case may be called noise: nothing measured, large or overbilled."""
     return all(
         finding.amount_basis != "measured"
         and finding.severity == "low"

@@ -6,7 +6,7 @@ source names, metadata) goes out as quoted data only.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -15,12 +15,15 @@ from leakage_pipeline.classification.findings import Finding, Incident
 
 _PERSONAL_KEY = re.compile(
     r"(^|_)(name|email|e_mail|mail|phone|address|street|city|postal|owner|contact|tax_id|vat|ip"
-    r"|user|person|description|card|last4|fingerprint)(_|$)"
+    r"|user|person|description|note|comment|memo|message|card|last4|fingerprint)(_|$)"
 )
-# Names of things, not of people.
+# Names of things, not of people. Nothing else that is written in free words leaves the house.
 _NAMES_OF_THINGS = frozenset(
     {"plan_name", "product_name", "meter_name", "event_name", "coupon_name"}
 )
+_MAY_HAVE_WORDS = _NAMES_OF_THINGS | {"plan", "meter", "source", "cause", "feature", "features"}
+_WORDS = re.compile(r"\s|[^\x00-\x7f]")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.]+(?:Z|[+-][\d:]+)?")
 _ID_KEY = re.compile(r"(^|_)ids?$")
 # Known prefixes and a digit or capital only: price_below_contract is a reason, not an id.
 STRIPE_ID = re.compile(
@@ -31,6 +34,9 @@ _EMAIL = re.compile(r"[^\s@<>\"']+@[^\s@<>\"']+\.[^\s@<>\"']+")
 _PHONE = re.compile(r"\+\d[\d ()./-]{7,}\d")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]+")
 _NUMBER = re.compile(r"\d+(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
+
+_WORD = re.compile(r"\w+")
+_LONG_WORD = 4
 
 MAX_TEXT = 160
 MAX_ITEMS = 40
@@ -76,12 +82,24 @@ def numbers_in(text: str) -> set[Decimal]:
     return found
 
 
-def show_finding(finding: Finding, *, periods: int) -> Shown:
+@dataclass(frozen=True)
+class History:
+    """What is known of the same leak's other periods."""
+
+    periods: int = 1
+    """How many it was found in."""
+    earlier_amounts: tuple[Decimal | None, ...] = ()
+    """Of the closed periods before the newest, oldest first."""
+    decided: Mapping[str, int] = field(default_factory=dict)
+    """How many of its periods people approved, dismissed, wrote off or got back."""
+
+
+def show_finding(finding: Finding, history: History) -> Shown:
     """Choose what a model sees of one leak, told by its newest period.
 
     Args:
         finding: The newest closed finding of the leak (its open one if none is closed yet).
-        periods: How many periods the leak has been found in.
+        history: What is known of its other periods.
     """
     facts: dict[str, Any] = {
         "leakage_type": finding.leakage_type,
@@ -95,13 +113,18 @@ def show_finding(finding: Finding, *, periods: int) -> Shown:
         "monthly_leakage_amount": finding.monthly_amount,
         "period_start": finding.period_start,
         "period_end": finding.period_end,
-        "periods_found": periods,
+        "periods_found": history.periods,
+        "earlier_amounts": list(history.earlier_amounts) or None,
+        "first_detected": finding.first_detected_at,
+        "decided_before": dict(history.decided) or None,
         "meter": finding.meter,
         "reason": finding.reason,
         "plan": finding.plan,
         # One decimal: a score that moves in the third place every night is no new evidence.
         "health_score": _coarse(finding.health_score),
         "churn_risk": _coarse(finding.churn_risk),
+        "customer_mrr": _two_digits(finding.mrr),
+        "customer_lifetime_value": _two_digits(finding.lifetime_value),
         "evidence": finding.evidence,
     }
     return Shown(_cleaned(facts, names=_names(finding)))
@@ -131,40 +154,58 @@ def clean_text(text: str, *, names: tuple[str, ...] = ()) -> str:
     line = _PHONE.sub("[phone]", _EMAIL.sub("[e-mail]", line))
     line = STRIPE_ID.sub("[id]", line)
     for name in names:
-        line = re.sub(re.escape(name), "[customer]", line, flags=re.IGNORECASE)
+        whole = rf"(?<!\w){re.escape(name)}(?!\w)"
+        line = re.sub(whole, "[customer]", line, flags=re.IGNORECASE)
     return line if len(line) <= MAX_TEXT else line[:MAX_TEXT] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _names(finding: Finding) -> tuple[str, ...]:
+    """The customer's name and its longer words: a plan may be called after one of them."""
     name = (finding.customer_name or "").strip()
+    words = [word for word in _WORD.findall(name) if len(word) >= _LONG_WORD]
     # A one-letter name would blank out half of every sentence.
-    return (name,) if len(name) > 1 else ()
+    return (name, *words) if len(name) > 1 else ()
 
 
 def _coarse(score: Decimal | None) -> Decimal | None:
     return None if score is None else score.quantize(Decimal("0.1"))
 
 
+def _two_digits(amount: Decimal | None) -> Decimal | None:
+    """Coarse for the same reason; who pays is not to be told by it either."""
+    if not amount:
+        return amount
+    return amount.quantize(Decimal(1).scaleb(amount.adjusted() - 1))
+
+
 def _cleaned(facts: Mapping[str, Any], *, names: tuple[str, ...]) -> dict[str, Any]:
-    cleaned = _clean_value(facts, names, depth=0)
+    cleaned = _clean_value(facts, names, depth=0, key="")
     return cleaned if isinstance(cleaned, dict) else {}
 
 
-def _clean_value(value: Any, names: tuple[str, ...], depth: int) -> Any:
+def _clean_value(value: Any, names: tuple[str, ...], depth: int, key: str) -> Any:
     if depth > MAX_DEPTH:
         return None
     if isinstance(value, Mapping):
         kept = {
-            clean_text(str(key)): _clean_value(item, names, depth + 1)
-            for key, item in list(value.items())[:MAX_ITEMS]
-            if _may_leave(str(key).lower())
+            clean_text(str(name)): _clean_value(item, names, depth + 1, str(name).lower())
+            for name, item in list(value.items())[:MAX_ITEMS]
+            if _may_leave(str(name).lower())
         }
-        return {key: item for key, item in kept.items() if item is not None}
+        return {name: item for name, item in kept.items() if item is not None}
     if isinstance(value, list | tuple):
-        return [_clean_value(item, names, depth + 1) for item in value[:MAX_ITEMS]]
+        items = [_clean_value(item, names, depth + 1, key) for item in value[:MAX_ITEMS]]
+        return [item for item in items if item is not None]
     if isinstance(value, datetime):
         return value.date().isoformat()
-    return clean_text(value, names=names) if isinstance(value, str) else value
+    return _clean_string(value, names, key) if isinstance(value, str) else value
+
+
+def _clean_string(text: str, names: tuple[str, ...], key: str) -> str | None:
+    """Leave out what somebody wrote freely: codes and instants have no words in them."""
+    if key not in _MAY_HAVE_WORDS and _WORDS.search(text) and not _INSTANT.fullmatch(text):
+        return None
+    return clean_text(text, names=names)
 
 
 def _may_leave(key: str) -> bool:

@@ -21,7 +21,8 @@ _FINDINGS = """
         d.reporting_amount, d.amount_basis, d.severity, d.confidence, d.priority_score,
         d.incident_id, d.description, d.evidence::text as evidence,
         d.first_detected_at, d.last_detected_at, d.meter, d.reason,
-        c.name as customer_name, c.plan, c.health_score, c.churn_risk
+        c.name as customer_name, c.plan, c.health_score, c.churn_risk,
+        c.mrr, c.lifetime_value
     from marts.fct_leakage_detections as d
     left join marts.dim_customers as c on d.customer_id = c.customer_id
     order by d.detection_id
@@ -71,6 +72,8 @@ class Finding:
     plan: str | None
     health_score: Decimal | None
     churn_risk: Decimal | None
+    mrr: Decimal | None = None
+    lifetime_value: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,13 @@ def read_incidents(conn: Connection) -> list[Incident]:
     with conn.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute(_INCIDENTS)
         return [Incident(**row) for row in cursor.fetchall()]
+
+
+def read_states(conn: Connection) -> dict[str, str]:
+    """Read what people and the pipeline say of each finding, past ones too, by detection id."""
+    with conn.cursor() as cursor:
+        cursor.execute("select detection_id, status from ops.detection_state")
+        return dict(cursor.fetchall())
 
 
 def _finding(row: Mapping[str, Any]) -> Finding:

@@ -11,14 +11,22 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+from anthropic import transform_schema
+
 from leakage_pipeline.classification.drafts import FACT_PLACEHOLDERS
 from leakage_pipeline.classification.evidence import Shown
-from leakage_pipeline.classification.finding_types import FindingType
-from leakage_pipeline.classification.schema import ACTIONS, MESSAGE_ACTIONS, Category, NextAction
+from leakage_pipeline.classification.finding_types import FINDING_TYPES, FindingType
+from leakage_pipeline.classification.schema import (
+    ACTIONS,
+    MESSAGE_ACTIONS,
+    Category,
+    ModelAnswer,
+    NextAction,
+)
 
-PROMPT_VERSION = "1"
+PROMPT_VERSION = "2"
 
-SYSTEM = """\
+_RULES = """\
 You triage findings of a billing audit. Each finding is a difference between what a customer should
 have paid and what Stripe billed. You choose one category and one next action for the people who
 will review it. Nothing is sent or changed by your answer.
@@ -31,11 +39,13 @@ Rules:
 - rationale: two or three plain sentences for a finance reader that say why. Use a number only if it
   stands in the finding, written as it stands there; calculate nothing. List in evidence_fields the
   names of the fields that you rely on.
-- confidence: 0 to 1, how sure you are of the action. Lower it when the evidence is thin.
+- confidence: 0 to 1, how sure you are of the action. Lower it when the evidence is thin, when a
+  field under "doubts" says so, or when people dismissed earlier periods of the same leak.
 - draft_subject and draft_body: only when next_action is in message_actions, else null. Write to the
-  customer: helpful, transparent, never accusatory, no promises, no threats, no links. Write no
-  digits at all: where a name, plan, amount or date belongs, put one of allowed_placeholders in
-  braces, such as {amount}.
+  customer: helpful, transparent, never accusatory, no promises, no threats, no links. Say what was
+  noticed, where the omission was ours, what happens next, and that they may reply if they see it
+  differently. Write no digits at all: where a name, plan, amount or date belongs, put one of
+  allowed_placeholders in braces, such as {amount}.
 """
 
 _CATEGORY_MEANING = {
@@ -47,6 +57,24 @@ _CATEGORY_MEANING = {
     Category.CUSTOMER_ERROR: "the customer did something that was not meant",
     Category.NOISE: "not worth anyone's time",
 }
+
+
+def _system() -> str:
+    """Everything that is the same for every question, so that it is cached and paid for once."""
+    lines = [_RULES, "Categories:"]
+    lines += [f"- {name.value}: {meaning}" for name, meaning in _CATEGORY_MEANING.items()]
+    lines += ["", "Next actions, and the team that does them:"]
+    lines += [f"- {a.value}: {text.label} ({text.owner.value})" for a, text in ACTIONS.items()]
+    lines += ["", "Finding types and their direction:"]
+    lines += [f"- {name}: {kind.title} ({kind.direction})" for name, kind in FINDING_TYPES.items()]
+    return "\n".join(lines) + "\n"
+
+
+SYSTEM = _system()
+OUTPUT_SCHEMA: dict[str, Any] = transform_schema(ModelAnswer)
+"""One schema for every question: another one would throw the cached prompt away. Which of the
+closed lists a finding may use stands in the question, and the answer is checked against it."""
+_MAX_BYTES = 60_000
 
 
 @dataclass(frozen=True)
@@ -62,40 +90,25 @@ class Prompt:
     def user_text(self) -> str:
         """The message: the finding as JSON in which no text can close the tag around it."""
         data = {
-            "allowed_categories": {c.value: _CATEGORY_MEANING[c] for c in self.categories},
-            "allowed_actions": {a.value: ACTIONS[a].label for a in self.actions},
+            "allowed_categories": [category.value for category in self.categories],
+            "allowed_actions": [action.value for action in self.actions],
             "message_actions": [a.value for a in self.actions if a in MESSAGE_ACTIONS],
             "allowed_placeholders": sorted(self.placeholders),
             "finding": self.shown.fields,
         }
-        text = json.dumps(data, default=_plain, ensure_ascii=False, indent=1, sort_keys=True)
+        text = json.dumps(data, default=plain, ensure_ascii=False, indent=1, sort_keys=True)
         quoted = text.replace("<", "\\u003c").replace(">", "\\u003e")
         return f"<finding>\n{quoted}\n</finding>"
 
-    @cached_property
-    def output_schema(self) -> dict[str, Any]:
-        """JSON schema of the answer, with this finding's closed lists as enums."""
-        nullable_text = {"anyOf": [{"type": "string"}, {"type": "null"}]}
-        properties: dict[str, Any] = {
-            "category": {"type": "string", "enum": [c.value for c in self.categories]},
-            "next_action": {"type": "string", "enum": [a.value for a in self.actions]},
-            "confidence": {"type": "number", "description": "between 0 and 1"},
-            "rationale": {"type": "string", "description": "at most 600 characters"},
-            "evidence_fields": {"type": "array", "items": {"type": "string"}},
-            "draft_subject": nullable_text,
-            "draft_body": nullable_text,
-        }
-        return {
-            "type": "object",
-            "properties": properties,
-            "required": list(properties),
-            "additionalProperties": False,
-        }
+    @property
+    def is_too_large(self) -> bool:
+        """Whether the finding says more than any finding should: nobody pays for that."""
+        return len(self.user_text.encode()) > _MAX_BYTES
 
     @cached_property
     def hash(self) -> str:
         """SHA-256 over all that the model is told: equal hash, equal question."""
-        parts = [PROMPT_VERSION, SYSTEM, self.user_text, self.output_schema]
+        parts = [PROMPT_VERSION, SYSTEM, self.user_text, OUTPUT_SCHEMA]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -115,7 +128,8 @@ def build_prompt(shown: Shown, kind: FindingType, *, may_be_noise: bool) -> Prom
     return Prompt(shown, categories, actions, FACT_PLACEHOLDERS)
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """What JSON shows of a value that it does not know."""
     if isinstance(value, Decimal):
         # As text: JSON numbers would go through a float in more than one reader.
         return f"{value.normalize():f}"

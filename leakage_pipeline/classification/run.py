@@ -1,27 +1,23 @@
-"""Classifies every finding of the marts into `ops.classifications`: cache, model, then rules.
+"""Classifies findings of the marts into `ops.classifications`: cache, model, then rules.
 
 A second run over the same findings pays nothing and writes nothing.
 """
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
-from typing import Protocol
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
 
 from leakage_pipeline.classification import rules, store
-from leakage_pipeline.classification.anthropic_classifier import (
-    DEFAULT_MAX_CALLS,
-    DEFAULT_MAX_DOLLARS,
-    DEFAULT_MAX_RETRIES,
-    DEFAULT_MODEL,
-    Answered,
-    AnthropicClassifier,
-    Unavailable,
+from leakage_pipeline.classification.answers import (
+    ClassificationSummary,
+    ModelOptions,
+    find_answers,
+    note,
 )
+from leakage_pipeline.classification.anthropic_classifier import AnthropicClassifier
+from leakage_pipeline.classification.anthropic_request import Unavailable
 from leakage_pipeline.classification.cases import Case, build_cases
 from leakage_pipeline.classification.drafts import (
     fill,
@@ -29,24 +25,16 @@ from leakage_pipeline.classification.drafts import (
     placeholder_values,
     write_message,
 )
-from leakage_pipeline.classification.findings import Finding, read_findings, read_incidents
-from leakage_pipeline.classification.prompt import Prompt
+from leakage_pipeline.classification.findings import (
+    Finding,
+    read_findings,
+    read_incidents,
+    read_states,
+)
 from leakage_pipeline.classification.schema import RULES, ClassificationRow, Decision
 from leakage_pipeline.classification.store import StoredAnswer
 from leakage_pipeline.communication.messages import Message, Messages
 from leakage_pipeline.settings import Settings
-
-DEFAULT_WORKERS = 4
-
-
-class Classifier(Protocol):
-    """What `classify_with` needs of a model."""
-
-    model: str
-
-    def ask(self, prompt: Prompt) -> Answered | Unavailable:
-        """Answer one question."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -55,36 +43,6 @@ class Writer:
 
     company: str
     messages: Messages
-
-
-@dataclass(frozen=True)
-class ModelOptions:
-    """Which model, and what a run may spend on it."""
-
-    model: str = DEFAULT_MODEL
-    max_calls: int = DEFAULT_MAX_CALLS
-    max_dollars: Decimal = DEFAULT_MAX_DOLLARS
-    max_retries: int = DEFAULT_MAX_RETRIES
-    workers: int = DEFAULT_WORKERS
-
-
-@dataclass
-class ClassificationSummary:
-    """What a run did, for metadata and logs. `calls` counts questions that were paid for."""
-
-    classifier: str
-    findings: int = 0
-    by_model: int = 0
-    by_rules: int = 0
-    written: int = 0
-    answers_reused: int = 0
-    calls: int = 0
-    rejected: int = 0
-    unavailable: int = 0
-    over_budget: int = 0
-    dollars: Decimal = Decimal(0)
-    rejections: dict[str, int] = field(default_factory=dict)
-    note: str = ""
 
 
 def classify(
@@ -101,46 +59,39 @@ def classify(
     Returns:
         Counts and dollars of the run.
     """
-    options = options or ModelOptions()
-    writer = Writer(settings.company, messages_of(settings))
-    key = settings.environment.anthropic_api_key
-    if key is None:
-        return classify_with(conn, writer, as_of, None, workers=options.workers)
-    model = AnthropicClassifier(
-        key,
-        base_url=settings.environment.anthropic_base_url,
-        model=options.model,
-        max_calls=options.max_calls,
-        max_dollars=options.max_dollars,
-        max_retries=options.max_retries,
-    )
-    try:
-        return classify_with(conn, writer, as_of, model, workers=options.workers)
-    finally:
-        model.close()
+    return _classify(conn, settings, as_of, options or ModelOptions(), None)
 
 
-def classify_with(
-    conn: Connection,
-    writer: Writer,
-    as_of: datetime,
-    model: Classifier | None,
-    *,
-    workers: int = DEFAULT_WORKERS,
+def classify_one(
+    conn: Connection, settings: Settings, as_of: datetime, detection_id: str, options: ModelOptions
 ) -> ClassificationSummary:
-    """Classify every finding with a given model, or with the rules alone when it is None."""
+    """Classify one finding at once, and with it the others that the same question covers.
+
+    An answer that is paid for already is used; a question that a batch holds is not asked again.
+    """
+    return _classify(conn, settings, as_of, replace(options, batches=False), detection_id)
+
+
+def _classify(
+    conn: Connection,
+    settings: Settings,
+    as_of: datetime,
+    options: ModelOptions,
+    only: str | None,
+) -> ClassificationSummary:
+    writer = Writer(settings.company, messages_of(settings))
     store.create_tables(conn)
-    findings = read_findings(conn)
-    summary = ClassificationSummary(model.model if model else RULES, findings=len(findings))
-    rows: list[ClassificationRow] = []
-    if model is None:
-        summary.note = "No ANTHROPIC_API_KEY: the rules classified every finding."
-        rows.extend(_rules_row(finding, writer, "") for finding in findings)
-    else:
-        cases = build_cases(findings, read_incidents(conn))
-        for case, answer in _answers(conn, cases, model, as_of, workers, summary):
-            rows.extend(_case_rows(case, answer, model.model, writer))
-        summary.note = _note(summary)
+    cases = build_cases(read_findings(conn), read_incidents(conn), read_states(conn))
+    if only is not None:
+        cases = [case for case in cases if only in {f.detection_id for f in case.findings}]
+    model = _model(settings, options)
+    summary = ClassificationSummary(model.model if model else RULES)
+    try:
+        rows = _rows(conn, cases, model, as_of, options, writer, summary)
+    finally:
+        if model is not None:
+            model.close()
+    summary.findings = len(rows)
     summary.by_rules = sum(row.classifier == RULES for row in rows)
     summary.by_model = len(rows) - summary.by_rules
     existing = store.read_classifications(conn)
@@ -151,33 +102,40 @@ def classify_with(
     return summary
 
 
-def _answers(
+def _model(settings: Settings, options: ModelOptions) -> AnthropicClassifier | None:
+    key = settings.environment.anthropic_api_key
+    if key is None:
+        return None
+    return AnthropicClassifier(
+        key,
+        base_url=settings.environment.anthropic_base_url,
+        model=options.model,
+        max_calls=options.max_calls,
+        max_dollars=options.max_dollars,
+        max_retries=options.max_retries,
+    )
+
+
+def _rows(
     conn: Connection,
     cases: Sequence[Case],
-    model: Classifier,
+    model: AnthropicClassifier | None,
     as_of: datetime,
-    workers: int,
+    options: ModelOptions,
+    writer: Writer,
     summary: ClassificationSummary,
-) -> Iterator[tuple[Case, StoredAnswer | Unavailable]]:
-    known: dict[str, StoredAnswer | Unavailable] = dict(
-        store.read_answers(conn, {case.prompt.hash for case in cases}, model.model)
-    )
-    summary.answers_reused = sum(case.prompt.hash in known for case in cases)
-    # Equal questions are asked once; dict order keeps the most urgent first.
-    open_questions = {c.prompt.hash: c.prompt for c in cases if c.prompt.hash not in known}
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        asked = {pool.submit(model.ask, prompt): key for key, prompt in open_questions.items()}
-        for future in as_completed(asked):
-            answer = future.result()
-            if isinstance(answer, Answered):
-                store.save_answer(conn, asked[future], model.model, answer, as_of)
-                _count_answer(summary, answer)
-                known[asked[future]] = StoredAnswer(answer.decision, answer.rejection)
-            else:
-                known[asked[future]] = answer
-    for case in cases:
-        yield case, known[case.prompt.hash]
-        _count_outcome(summary, known[case.prompt.hash])
+) -> list[ClassificationRow]:
+    if model is None:
+        summary.note = "No ANTHROPIC_API_KEY: the rules classified every finding."
+        return [_rules_row(f, writer, "") for case in cases for f in case.findings]
+    answers = find_answers(conn, cases, model, as_of, options, summary)
+    summary.note = note(summary)
+    return [
+        row
+        for case in cases
+        if case.prompt.hash in answers
+        for row in _case_rows(case, answers[case.prompt.hash], model.model, writer)
+    ]
 
 
 def _case_rows(
@@ -228,31 +186,3 @@ def _message(decision: Decision, finding: Finding, writer: Writer) -> Message | 
         values = placeholder_values(finding, writer.company)
         return Message(fill(decision.draft_subject, values), fill(decision.draft_body, values))
     return write_message(writer.messages, decision.next_action.value, finding, writer.company)
-
-
-def _count_answer(summary: ClassificationSummary, answer: Answered) -> None:
-    summary.calls += 1
-    summary.dollars += answer.dollars
-    if answer.rejection:
-        summary.rejections[answer.rejection] = summary.rejections.get(answer.rejection, 0) + 1
-
-
-def _count_outcome(summary: ClassificationSummary, answer: StoredAnswer | Unavailable) -> None:
-    if isinstance(answer, Unavailable):
-        if answer.kind == "budget":
-            summary.over_budget += 1
-        else:
-            summary.unavailable += 1
-    elif answer.decision is None:
-        summary.rejected += 1
-
-
-def _note(summary: ClassificationSummary) -> str:
-    parts: list[str] = []
-    if summary.unavailable:
-        parts.append(f"the API failed for {summary.unavailable} cases")
-    if summary.over_budget:
-        parts.append(f"the budget was used up before {summary.over_budget} cases")
-    if summary.rejected:
-        parts.append(f"{summary.rejected} answers were rejected")
-    return f"Rules decided where {', '.join(parts)}." if parts else ""

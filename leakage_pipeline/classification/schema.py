@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 RULES = "rules"
 """What `ops.classifications.classifier` says when no model took part."""
@@ -137,7 +137,10 @@ class ModelAnswer(BaseModel):
 
     category: Category
     next_action: NextAction
-    confidence: Annotated[Decimal, Field(ge=0, le=1)]
+    # Asked for as a number, read without a float in between.
+    confidence: Annotated[
+        Decimal, Field(ge=0, le=1), WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1})
+    ]
     rationale: Annotated[str, Field(min_length=1, max_length=800)]
     evidence_fields: Annotated[list[str], Field(min_length=1, max_length=20)]
     draft_subject: Annotated[str, Field(max_length=150)] | None = None

@@ -14,7 +14,8 @@ import pyarrow as pa
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
 from psycopg2.extras import RealDictCursor, execute_values
 
-from leakage_pipeline.classification.anthropic_classifier import Answered
+from leakage_pipeline.classification.anthropic_request import Answered
+from leakage_pipeline.classification.batch_store import BATCHES
 from leakage_pipeline.classification.schema import (
     Category,
     ClassificationRow,
@@ -34,7 +35,10 @@ ANSWERS = TableSpec(
             ("rejection", pa.string()),
             ("input_tokens", pa.int64()),
             ("output_tokens", pa.int64()),
+            ("cache_write_tokens", pa.int64()),
+            ("cache_read_tokens", pa.int64()),
             ("dollars", pa.string()),
+            ("batch_key", pa.string()),
             ("created_at", pa.timestamp("us", "UTC")),
         ]
     ),
@@ -66,8 +70,9 @@ class StoredAnswer:
 
 
 def create_tables(conn: Connection) -> None:
-    """Create the cache of paid answers when it is missing, and commit."""
+    """Create the tables of paid answers and of batches when they are missing, and commit."""
     ANSWERS.create(conn)
+    BATCHES.create(conn)
 
 
 def read_answers(
@@ -88,14 +93,23 @@ def read_answers(
 
 
 def save_answer(
-    conn: Connection, prompt_hash: str, classifier: str, answer: Answered, as_of: datetime
+    conn: Connection,
+    prompt_hash: str,
+    classifier: str,
+    answer: Answered,
+    as_of: datetime,
+    batch_key: str | None = None,
 ) -> None:
-    """Record an answer at once and commit, so that a crash later does not pay for it again."""
+    """Record a direct answer and commit at once, so that a crash does not pay for it again.
+
+    Answers of a batch (`batch_key`) are committed by the caller, together with the batch.
+    """
     with conn.cursor() as cursor:
         cursor.execute(
             "insert into ops.classification_answers (prompt_hash, classifier, decision, rejection,"
-            " input_tokens, output_tokens, dollars, created_at)"
-            " values (%s, %s, %s, %s, %s, %s, %s, %s)"
+            " input_tokens, output_tokens, cache_write_tokens, cache_read_tokens, dollars,"
+            " batch_key, created_at)"
+            " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
             " on conflict (prompt_hash, classifier) do nothing",
             (
                 prompt_hash,
@@ -104,11 +118,15 @@ def save_answer(
                 answer.rejection,
                 answer.use.input + answer.use.cache_write + answer.use.cache_read,
                 answer.use.output,
+                answer.use.cache_write,
+                answer.use.cache_read,
                 answer.dollars,
+                batch_key,
                 as_of,
             ),
         )
-    conn.commit()
+    if batch_key is None:
+        conn.commit()
 
 
 def read_classifications(conn: Connection) -> dict[str, ClassificationRow]:

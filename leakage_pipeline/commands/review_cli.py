@@ -83,6 +83,15 @@ def show(detection_id: str) -> None:
 
 
 @review.command()
+@click.argument("detection_id", metavar="ID")
+def classify(detection_id: str) -> None:
+    """Ask the classifier about one finding now, instead of with the next night's batch."""
+    from leakage_pipeline.commands.classify import classify_finding
+
+    classify_finding(load_settings(), detection_id, _console())
+
+
+@review.command()
 @_IDS
 @click.option("--to", "person", required=True, help="Who looks into it.")
 @_BY

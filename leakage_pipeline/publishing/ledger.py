@@ -5,8 +5,7 @@ confirmed, because the process died in between, is looked up at the receiver bef
 again.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -14,6 +13,7 @@ from enum import StrEnum
 import pyarrow as pa
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
 
+from leakage_pipeline.warehouse.named_lock import locked
 from leakage_pipeline.warehouse.tables import TableSpec
 
 PUBLICATIONS = TableSpec(
@@ -92,7 +92,7 @@ def publish_once(
         UnconfirmedError: Nobody knows; stays planned, a later run looks it up first.
     """
     PUBLICATIONS.create(conn)
-    with _locked(conn, publication.key):
+    with locked(conn, publication.key):
         status, remote_id = _state(conn, publication.key)
         if status == Status.SENT:
             return Outcome(sent=False, remote_id=remote_id, note="already sent")
@@ -109,20 +109,6 @@ def publish_once(
             raise
         _record(conn, publication, Status.SENT, as_of, remote_id)
         return Outcome(sent=True, remote_id=remote_id, note="sent")
-
-
-@contextmanager
-def _locked(conn: Connection, key: str) -> Iterator[None]:
-    """Hold the key against a concurrent run, across the commits in between."""
-    with conn.cursor() as cursor:
-        cursor.execute("select pg_advisory_lock(hashtextextended(%s, 0))", (key,))
-    try:
-        yield
-    finally:
-        conn.rollback()
-        with conn.cursor() as cursor:
-            cursor.execute("select pg_advisory_unlock(hashtextextended(%s, 0))", (key,))
-        conn.commit()
 
 
 def _state(conn: Connection, key: str) -> tuple[str | None, str | None]:

@@ -8,7 +8,7 @@ import pytest
 
 from leakage_pipeline.defs.classification.assets import classifications
 from leakage_pipeline.defs.resources import AuditRun, SettingsResource, WarehouseResource
-from tests.unit.classification.anthropic_server import error, serve
+from tests.unit.classification.anthropic_server import GOOD, error, message, serve
 from tests.unit.publishing import company, sample
 
 Connection = psycopg2.extensions.connection
@@ -51,7 +51,8 @@ def test_rules_classify_every_finding_without_a_key(
 def test_an_api_that_is_down_does_not_fail_the_run(
     resources: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serve(error(401, "authentication_error")) as server:
+    with serve(message(GOOD)) as server:
+        server.batch_replies = [error(401, "authentication_error")]
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-secret")
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.base_url)
         monkeypatch.setenv("ANTHROPIC_MODEL", "claude-test-1")
@@ -66,9 +67,21 @@ def test_an_api_that_is_down_does_not_fail_the_run(
 def test_the_run_s_configuration_caps_the_calls(
     resources: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with serve(error(500, "api_error")) as server:
+    with serve(message(GOOD)) as server:
         monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-secret")
         monkeypatch.setenv("ANTHROPIC_BASE_URL", server.base_url)
         config = {"ops": {"ops__classifications": {"config": {"max_calls": 0}}}}
         dg.materialize([classifications], resources=resources, run_config=config)
-    assert server.requests == []
+    assert server.asked == 0
+
+
+def test_the_night_s_questions_are_one_batch(
+    resources: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(message(GOOD)) as server:
+        monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-secret")
+        monkeypatch.setenv("ANTHROPIC_BASE_URL", server.base_url)
+        facts = metadata(dg.materialize([classifications], resources=resources))
+    assert (len(server.batches), server.requests) == (1, [])
+    assert facts["batches_collected"] == 1
+    assert facts["cases_in_a_batch"] == 0

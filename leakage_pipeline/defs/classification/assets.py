@@ -9,28 +9,44 @@ from decimal import Decimal
 import dagster as dg
 from pydantic import Field
 
-from leakage_pipeline.classification.anthropic_classifier import (
-    DEFAULT_MAX_CALLS,
-    DEFAULT_MAX_DOLLARS,
-    DEFAULT_MODEL,
-)
-from leakage_pipeline.classification.run import ModelOptions, classify
+from leakage_pipeline.classification.answers import ModelOptions
+from leakage_pipeline.classification.anthropic_classifier import DEFAULT_MODEL
+from leakage_pipeline.classification.run import classify
 from leakage_pipeline.defs.resources import AuditRun, SettingsResource, WarehouseResource
+from leakage_pipeline.settings import Settings
 
 _MODEL_VARIABLE = "ANTHROPIC_MODEL"
+_MINUTE = 60
 
 
 class ClassificationConfig(dg.Config):
-    """What a run may spend on the model."""
+    """What a run may spend on the model; what is not given here says `policy.classifier`."""
 
     model: str | None = Field(
         default=None, description=f"Model id; default {_MODEL_VARIABLE}, else {DEFAULT_MODEL}"
     )
-    max_calls: int = Field(default=DEFAULT_MAX_CALLS, ge=0, description="Calls of one run")
-    max_dollars: str = Field(
-        default=str(DEFAULT_MAX_DOLLARS),
+    max_calls: int | None = Field(default=None, ge=0, description="Requests of one run")
+    max_dollars: str | None = Field(
+        default=None,
         pattern=r"^\d+(\.\d+)?$",
         description="US dollars of one run, never exceeded",
+    )
+    collect_only: bool = Field(
+        default=False, description="Ask nothing; take in what earlier batches answered"
+    )
+
+
+def model_options(settings: Settings, config: ClassificationConfig | None = None) -> ModelOptions:
+    """How a night asks the model: as the policy says, unless the run says otherwise."""
+    config = config or ClassificationConfig()
+    policy = settings.policy.classifier
+    return ModelOptions(
+        model=config.model or settings.environment.variables.get(_MODEL_VARIABLE) or DEFAULT_MODEL,
+        max_calls=policy.max_calls if config.max_calls is None else config.max_calls,
+        max_dollars=Decimal(config.max_dollars) if config.max_dollars else policy.max_dollars,
+        batches=policy.batches,
+        wait_seconds=policy.wait_minutes * _MINUTE,
+        collect_only=config.collect_only,
     )
 
 
@@ -53,15 +69,13 @@ def classifications(
 ) -> dg.MaterializeResult[None]:
     """One row per finding: category, next action, confidence, rationale, draft message.
 
-    Rows are replaced by detection id. A question that was answered before is never paid for again:
+    Questions go out as one Message Batch (`policy.classifier.batches`); what it has not answered
+    in time the rules decide, and a later run takes the answers in. Rows are replaced by detection
+    id. A question that was answered before is never paid for again:
     answers are kept by the hash of the question in `ops.classification_answers`.
     """
     loaded = settings.get()
-    options = ModelOptions(
-        model=config.model or loaded.environment.variables.get(_MODEL_VARIABLE) or DEFAULT_MODEL,
-        max_calls=config.max_calls,
-        max_dollars=Decimal(config.max_dollars),
-    )
+    options = model_options(loaded, config)
     with warehouse.connect() as conn:
         summary = classify(conn, loaded, audit_run.as_of_for(context), options)
     if summary.note:
@@ -75,9 +89,11 @@ def classifications(
             "changed": summary.written,
             "answers_reused": summary.answers_reused,
             "model_calls": summary.calls,
+            "batches_collected": summary.batches_collected,
             "dollars": str(summary.dollars),
             "cases_rejected": summary.rejected,
             "cases_without_answer": summary.unavailable + summary.over_budget,
+            "cases_in_a_batch": summary.pending,
             "rejections": dg.MetadataValue.json(summary.rejections),
             "note": summary.note,
         }

@@ -1,19 +1,18 @@
 """The model's answer is used only when it holds; the API's failures never stop the audit."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from pydantic import SecretStr
 
-from leakage_pipeline.classification.anthropic_classifier import (
-    Answered,
-    AnthropicClassifier,
-    Unavailable,
-)
-from leakage_pipeline.classification.evidence import show_finding
+from leakage_pipeline.classification.anthropic_classifier import AnthropicClassifier
+from leakage_pipeline.classification.anthropic_request import Answered, Unavailable, worst_case
+from leakage_pipeline.classification.evidence import History, show_finding
 from leakage_pipeline.classification.finding_types import finding_type
 from leakage_pipeline.classification.prompt import Prompt, build_prompt
+from leakage_pipeline.classification.schema import NextAction
 from tests.unit.classification.anthropic_server import GOOD, Reply, Script, error, message, serve
 from tests.unit.classification.examples import finding
 
@@ -22,7 +21,7 @@ KEY = SecretStr("sk-ant-test-key")
 
 def prompt(leakage_type: str = "unreported_usage", **changes: Any) -> Prompt:
     kind = finding_type(leakage_type, "leak")
-    view = show_finding(finding(leakage_type=leakage_type, **changes), periods=1)
+    view = show_finding(finding(leakage_type=leakage_type, **changes), History())
     return build_prompt(view, kind, may_be_noise=False)
 
 
@@ -41,25 +40,44 @@ def test_a_good_answer_becomes_the_decision_and_is_paid() -> None:
     assert answer.decision is not None
     assert answer.decision.next_action == "fix_metering"
     assert answer.decision.confidence == Decimal("0.87")
-    # 900 tokens at 1 dollar and 120 at 5 dollars a million.
-    assert answer.dollars == Decimal("0.0015")
+    # 900 tokens at 0.10 dollars and 120 at 0.50 dollars a million.
+    assert answer.dollars == Decimal("0.00015")
 
 
-def test_the_request_asks_for_structured_output_with_the_type_s_closed_lists() -> None:
+def test_every_question_shares_a_cached_prompt_and_one_closed_schema() -> None:
     with serve(message(GOOD)) as server:
         model = AnthropicClassifier(KEY, base_url=server.base_url)
         model.ask(prompt())
+        model.ask(prompt("seat_leakage"))
         model.close()
-    schema = server.requests[0]["output_config"]["format"]["schema"]
-    assert schema["properties"]["next_action"]["enum"] == [
+    one, two = server.requests
+    assert one["system"] == two["system"]
+    assert one["output_config"] == two["output_config"]
+    assert one["system"][0]["cache_control"] == {"type": "ephemeral"}
+    # The cheapest model caches nothing below 512 tokens, which are four bytes and more in English.
+    assert len(one["system"][0]["text"]) > 512 * 4
+    schema = one["output_config"]["format"]["schema"]
+    assert schema["additionalProperties"] is False
+    assert set(schema["$defs"]["NextAction"]["enum"]) == {action.value for action in NextAction}
+    asked = json.loads(one["messages"][0]["content"].removeprefix("<finding>").split("</fi")[0])
+    assert asked["allowed_actions"] == [
         "fix_metering",
         "report_usage",
         "invoice_difference",
         "investigate",
     ]
-    assert "noise" not in schema["properties"]["category"]["enum"]
-    assert schema["additionalProperties"] is False
-    assert server.requests[0]["system"][0]["cache_control"] == {"type": "ephemeral"}
+    assert "noise" not in asked["allowed_categories"]
+
+
+@pytest.mark.parametrize(
+    ("model", "effort"), [("claude-haiku-5-5", "low"), ("claude-haiku-4-5", None)]
+)
+def test_a_model_that_can_think_less_is_told_to(model: str, effort: str | None) -> None:
+    with serve(message(GOOD)) as server:
+        asked = AnthropicClassifier(KEY, base_url=server.base_url, model=model)
+        asked.ask(prompt())
+        asked.close()
+    assert server.requests[0]["output_config"].get("effort") == effort
 
 
 @pytest.mark.parametrize(
@@ -201,13 +219,38 @@ def test_the_number_of_calls_is_never_exceeded() -> None:
 
 def test_a_call_that_could_exceed_the_dollars_is_not_made() -> None:
     with serve(message(GOOD)) as server:
-        model = AnthropicClassifier(KEY, base_url=server.base_url, max_dollars=Decimal("0.03"))
+        model = AnthropicClassifier(KEY, base_url=server.base_url, max_dollars=Decimal("0.008"))
         for _ in range(50):
             model.ask(prompt())
         model.close()
     assert 0 < len(server.requests) < 50
-    assert model.budget.spent <= Decimal("0.03")
-    assert model.budget.spent == Decimal("0.0015") * len(server.requests)
+    assert model.budget.spent <= Decimal("0.008")
+    assert model.budget.spent == Decimal("0.00015") * len(server.requests)
+
+
+def test_a_lost_answer_keeps_its_worst_case_and_its_repetition_is_reserved_too() -> None:
+    cut = Reply(None, raw=b'{"id": "msg_1", "content": [{"type": "te', promised=500)
+    question = prompt()
+    once = worst_case("claude-haiku-5-5", question, batch=False)
+    with serve(cut) as server:
+        model = AnthropicClassifier(
+            KEY, base_url=server.base_url, max_retries=9, max_dollars=once * 3
+        )
+        answer = model.ask(question)
+        model.close()
+    assert len(server.requests) == 3
+    assert model.budget.spent == once * 3
+    assert isinstance(answer, Unavailable)
+    assert answer.kind == "budget"
+
+
+def test_a_tool_call_that_nobody_asked_for_is_rejected() -> None:
+    reply = message(GOOD, stop_reason="tool_use")
+    tool = {"type": "tool_use", "id": "t", "name": "refund", "input": {"amount": 1}}
+    body = {**reply.body, "content": [*reply.body["content"], tool]}
+    result = ask(Reply(body))
+    assert isinstance(result, Answered)
+    assert "a tool that it was not given" in str(result.rejection)
 
 
 def test_an_instruction_inside_the_evidence_changes_nothing() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import psycopg2.extensions
 import pytest
 
-from leakage_pipeline.classification.run import ModelOptions, classify
+from leakage_pipeline.classification.answers import ModelOptions
+from leakage_pipeline.classification.run import classify
 from leakage_pipeline.settings import Settings
 from tests.unit.classification.anthropic_server import GOOD, Reply, Server, error, message, serve
 from tests.unit.publishing import company, sample
@@ -50,12 +51,13 @@ def server() -> Iterator[Server]:
 
 def answer_as_asked(request: dict[str, Any], _number: int) -> Reply:
     """Choose the first category and action that the request allows."""
-    lists = request["output_config"]["format"]["schema"]["properties"]
+    text = request["messages"][0]["content"]
+    asked = json.loads(text.removeprefix("<finding>").removesuffix("</finding>"))
     return message(
         {
             **GOOD,
-            "category": lists["category"]["enum"][0],
-            "next_action": lists["next_action"]["enum"][0],
+            "category": asked["allowed_categories"][0],
+            "next_action": asked["allowed_actions"][0],
             "rationale": "The leakage_type says it.",
             "evidence_fields": ["leakage_type"],
         }
