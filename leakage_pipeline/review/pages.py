@@ -11,7 +11,7 @@ from leakage_pipeline.classification.finding_types import DIRECTIONS, finding_ty
 from leakage_pipeline.classification.wording import money, period, readable
 from leakage_pipeline.failures import PermanentFailure
 from leakage_pipeline.publishing import charts, report_queries
-from leakage_pipeline.publishing.arithmetic import charge_lines, facts
+from leakage_pipeline.publishing.arithmetic import calculation, charge_lines, facts, price_from
 from leakage_pipeline.publishing.report_queries import STEPS
 from leakage_pipeline.publishing.stripe_links import links_of
 from leakage_pipeline.review import decisions, queue
@@ -90,8 +90,11 @@ def finding_page(connection: Connection, wanted: str, *, test_mode: bool) -> dic
     row = queue.find(connection, wanted)
     entries = queue.history(connection, row["detection_id"])
     ids = [row["customer_id"], row["subscription_id"]]
+    tiers = report_queries.calculations(connection, _charge_ids(row["evidence"])).values()
     return {
         "finding": _queue_row(row),
+        "calculation": [text for rows in tiers for text in calculation(rows)],
+        "price_from": price_from(list(tiers)),
         "charges": charge_lines(row["evidence"], row["meter"], row["currency"]),
         "facts": facts(row["evidence"], row["currency"]),
         "links": links_of(ids, row["evidence"], test_mode=test_mode),
@@ -109,8 +112,53 @@ def finding_page(connection: Connection, wanted: str, *, test_mode: bool) -> dic
     }
 
 
+def _charge_ids(evidence: Mapping[str, Any]) -> list[str]:
+    """The charges of a finding's evidence that `marts.fct_charge_calculation` takes apart."""
+    charges = [one for value in evidence.values() if isinstance(value, list) for one in value]
+    return sorted(
+        {str(one["charge_id"]) for one in charges if isinstance(one, dict) and "charge_id" in one}
+    )
+
+
+def incidents_page(connection: Connection) -> dict[str, Any]:
+    """What findings have in common: one row per cause."""
+    shown = [
+        {
+            **row,
+            "title": finding_type(row["leakage_type"], row["direction"]).title,
+            "named": row["cause"] or row["source"] or row["meter"] or "one customer's own",
+            "began": f"{row['started_at']:%Y-%m-%d}",
+            "ended": f"{row['ended_at']:%Y-%m-%d}" if row["ended_at"] else None,
+            "amount": money(row["leakage_amount"], row["currency"]),
+            "monthly": money(row["monthly_leakage_amount"], row["currency"]),
+        }
+        for row in queue.incidents(connection)
+    ]
+    return {"incidents": shown[:PAGE_SIZE], "more": len(shown) > PAGE_SIZE}
+
+
+def _trends(connection: Connection) -> list[dict[str, Any]]:
+    """Twelve months of closed periods, a drawing per currency."""
+    months: dict[str, list[charts.WeekPoint]] = {}
+    for row in queue.monthly(connection):
+        point = charts.WeekPoint(
+            f"{row['month']:%b}",
+            *(row[name] for name in ("leak_measured", "leak_estimated")),
+            *(row[name] for name in ("over_measured", "over_estimated")),
+        )
+        months.setdefault(row["currency"], []).append(point)
+    return [
+        {
+            "currency": currency.upper(),
+            # Our own drawing, as the bridge is.
+            "svg": Markup(charts.trend(f"trend-{currency}", currency, points)),  # noqa: S704
+        }
+        for currency, points in months.items()
+    ]
+
+
 def totals_page(connection: Connection) -> dict[str, Any]:
-    """Expected against billed per currency, over the closed periods of the newest audit."""
+    """The bridge and twelve months per currency, over the closed periods of the newest audit."""
     drawn = []
     for total in report_queries.bridge(connection, *report_queries.EVER):
         steps = [charts.Step(name, total.steps[column]) for column, name in STEPS]
@@ -136,7 +184,7 @@ def totals_page(connection: Connection) -> dict[str, Any]:
         }
         for row in queue.totals_by_type(connection)
     ]
-    return {"bridges": drawn, "by_type": by_type}
+    return {"bridges": drawn, "trends": _trends(connection), "by_type": by_type}
 
 
 def decide(

@@ -120,6 +120,60 @@ def present_types(conn: Connection) -> list[str]:
     return [row["leakage_type"] for row in _rows(conn, query, {})]
 
 
+def incidents(conn: Connection) -> list[Row]:
+    """Findings that share a cause, one row per cause, what costs most a month first.
+
+    Findings that a person dismissed do not count as to be decided.
+    """
+    query = sql.SQL(
+        "select i.incident_id, i.leakage_type, i.direction, i.meter, i.source, i.cause,"
+        " i.started_at, i.ended_at, i.is_running, i.customers, i.findings, i.leakage_amount,"
+        " i.monthly_leakage_amount, i.daily_leakage_amount, i.currency,"
+        " count(d.detection_id) filter ("
+        "     where coalesce(s.status, 'new') in ('new', 'investigating')) as undecided"
+        " from marts.fct_incidents as i"
+        " left join marts.fct_leakage_detections as d on i.incident_id = d.incident_id"
+        " left join ops.detection_state as s on d.detection_id = s.detection_id"
+        " group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15"
+        " order by i.is_running desc, i.monthly_leakage_amount desc, i.leakage_amount desc,"
+        " i.incident_id"
+    )
+    return _rows(conn, query, {})
+
+
+def monthly(conn: Connection) -> list[Row]:
+    """What was lost in each of the past twelve months, by currency, all amounts positive.
+
+    The month is the one in which the audited period ended; dismissed findings are left out.
+    """
+    query = sql.SQL(
+        "with months as ("
+        "     select generate_series(date_trunc('month', as_of at time zone 'utc')"
+        "         - interval '11 months', as_of at time zone 'utc', interval '1 month') as month"
+        "     from raw_business.audit_settings"
+        " ), lost as ("
+        "     select d.currency, d.direction || '_' || d.amount_basis as kind,"
+        "         date_trunc('month', d.period_end at time zone 'utc') as month, d.leakage_amount"
+        "     from marts.fct_leakage_detections as d"
+        "     left join ops.detection_state as s on d.detection_id = s.detection_id"
+        "     where d.phase = 'closed' and d.direction in ('leak', 'overbilling')"
+        "     and d.currency is not null and s.status is distinct from 'dismissed'"
+        " ), currencies as (select distinct currency from lost)"
+        " select c.currency, m.month,"
+        " coalesce(sum(leakage_amount) filter (where kind = 'leak_measured'), 0) as leak_measured,"
+        " coalesce(sum(leakage_amount) filter (where kind = 'leak_estimated'), 0)"
+        "     as leak_estimated,"
+        " coalesce(sum(leakage_amount) filter (where kind = 'overbilling_measured'), 0)"
+        "     as over_measured,"
+        " coalesce(sum(leakage_amount) filter (where kind = 'overbilling_estimated'), 0)"
+        "     as over_estimated"
+        " from currencies as c cross join months as m"
+        " left join lost as l on c.currency = l.currency and m.month = l.month"
+        " group by 1, 2 order by 1, 2"
+    )
+    return _rows(conn, query, {})
+
+
 def totals_by_type(conn: Connection) -> list[Row]:
     """Findings and amounts by direction, basis, type and currency; nothing added across them.
 

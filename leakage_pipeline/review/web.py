@@ -5,13 +5,13 @@ a signed-in person; every change needs a role that allows it and the token of th
 """
 
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from psycopg2.errors import UndefinedTable
@@ -79,6 +79,8 @@ def create_app(site: Site) -> Starlette:
             Route("/findings.csv", handlers.export),
             Route("/findings/{detection_id}", handlers.finding),
             Route("/findings/{detection_id}/{step}", handlers.decide, methods=["POST"]),
+            Route("/decide/{step}", handlers.decide_several, methods=["POST"]),
+            Route("/incidents", handlers.incidents),
             Route("/totals", handlers.totals),
             Route("/review.css", handlers.style),
         ],
@@ -203,6 +205,13 @@ class _Handlers:
             )
         return self._page(request, "finding", {**context, "person": person})
 
+    def incidents(self, request: Request) -> Response:
+        """Causes that several findings share."""
+        with self._warehouse() as connection:
+            person = self._person(request, connection)
+            context = pages.incidents_page(connection)
+        return self._page(request, "incidents", {**context, "person": person})
+
     def totals(self, request: Request) -> Response:
         """The bridge and the trend, as in the weekly report."""
         with self._warehouse() as connection:
@@ -215,18 +224,38 @@ class _Handlers:
         form = await request.form()
         _same_page(request, form.get("token"))
         text = str(form.get("text", "")).strip()
-        await run_in_threadpool(self._decide, request, text)
-        shown = quote(request.path_params["detection_id"], safe="")
+        detection_id = request.path_params["detection_id"]
+        await run_in_threadpool(self._decide, request, [detection_id], text)
+        shown = quote(detection_id, safe="")
         return RedirectResponse(f"/findings/{shown}", status_code=303)
 
-    def _decide(self, request: Request, text: str) -> None:
-        step, detection_id = request.path_params["step"], request.path_params["detection_id"]
+    async def decide_several(self, request: Request) -> Response:
+        """Take one step on every finding that is ticked in the queue, one after the other.
+
+        The first that it does not fit ends it, and its page says why; those before it are done.
+        """
+        form = await request.form()
+        _same_page(request, form.get("token"))
+        ticked = [str(value) for value in form.getlist("detection_id")][: pages.PAGE_SIZE]
+        if not ticked:
+            message = "tick the findings that you decide about first"
+            raise decisions.Refused(message)
+        text = str(form.get("text", "")).strip()
+        await run_in_threadpool(self._decide, request, ticked, text)
+        # Back to the same filters. Made of parsed pairs, it cannot lead to another site.
+        query = urlencode(parse_qsl(str(form.get("query", ""))))
+        return RedirectResponse(f"/?{query}", status_code=303)
+
+    def _decide(self, request: Request, detection_ids: Sequence[str], text: str) -> None:
+        step = request.path_params["step"]
         with self._warehouse() as connection:
             person = self._person(request, connection)
             if not person.may(step):
                 message = f"as {person.role} you cannot {step} a finding"
                 raise decisions.Refused(message)
-            pages.decide(connection, detection_id, step, text, person.name, self._site.clock())
+            now = self._site.clock()
+            for detection_id in detection_ids:
+                pages.decide(connection, detection_id, step, text, person.name, now)
 
     def _check(self, name: str, password: str) -> Person | None:
         with self._warehouse() as connection:

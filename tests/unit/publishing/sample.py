@@ -33,8 +33,9 @@ _TABLES = """
     );
     create table marts.fct_incidents (
         incident_id text, leakage_type text, direction text, meter text, source text, cause text,
-        started_at timestamptz, customers bigint, findings bigint, leakage_amount numeric,
-        monthly_leakage_amount numeric, currency text, description text
+        started_at timestamptz, ended_at timestamptz, is_running boolean, customers bigint,
+        findings bigint, leakage_amount numeric, monthly_leakage_amount numeric,
+        daily_leakage_amount numeric, currency text, description text
     );
     create table marts.fct_expected_vs_billed (
         customer_id text, subscription_id text, period_start timestamptz, period_end timestamptz,

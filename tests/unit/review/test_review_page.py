@@ -1,24 +1,19 @@
 """The review page over HTTP: signing in, roles, forms of other pages, text from outside."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import psycopg2.extensions
 import pytest
+from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from leakage_pipeline.failures import PermanentFailure
 from leakage_pipeline.review import people
-from leakage_pipeline.review.web import Site, create_app
-from leakage_pipeline.warehouse.connection import connect
 from tests.unit.publishing import company, sample
-from tests.unit.publishing.sample import Row, insert
+from tests.unit.review.conftest import ATTACK, NOW, PASSWORD, WANTED
 
 Connection = psycopg2.extensions.connection
-NOW = datetime(2026, 11, 20, 9, tzinfo=UTC)
-PASSWORD = "correct horse battery"  # noqa: S105 - a test's
-ATTACK = "<script>alert(1)</script>"
-WANTED = "price-0-0"
 
 
 class Browser:
@@ -32,10 +27,13 @@ class Browser:
         assert response.status_code == 200, response.text
         return response.text
 
-    def send(self, path: str, token: str | None = None, **form: str) -> tuple[int, str]:
-        page = self.client.get("/sign-in").text if token is None else ""
-        found = token if token is not None else page.split('name="token" value="')[1].split('"')[0]
-        response = self.client.post(path, data={"token": found, **form}, follow_redirects=True)
+    def token(self) -> dict[str, str]:
+        page = self.client.get("/sign-in").text
+        return {"token": page.split('name="token" value="')[1].split('"')[0]}
+
+    def send(self, path: str, token: str | None = None, **form: str | list[str]) -> tuple[int, str]:
+        found = self.token() if token is None else {"token": token}
+        response = self.client.post(path, data={**found, **form}, follow_redirects=True)
         return response.status_code, response.text
 
     def sign_in(self, name: str, password: str = PASSWORD) -> tuple[int, str]:
@@ -43,37 +41,7 @@ class Browser:
 
 
 @pytest.fixture
-def clock() -> list[datetime]:
-    return [NOW]
-
-
-@pytest.fixture
-def browser(
-    warehouse: Connection, database_url: str, clock: list[datetime]
-) -> Callable[..., Browser]:
-    sample.create_marts(warehouse)
-    company.fill(warehouse)
-    insert(
-        warehouse,
-        "marts.fct_leakage_detections",
-        [Row("attack01", description=ATTACK, evidence={"plan": ATTACK})],
-    )
-    people.save(warehouse, "viewer-kim", "viewer", PASSWORD, by="test", at=NOW)
-    with warehouse, warehouse.cursor() as cursor:  # hashing a password is slow on purpose
-        cursor.execute(
-            "insert into ops.reviewers"
-            " select r.role || '-kim', r.role, password_hash, true, updated_at"
-            " from ops.reviewers as kim cross join (values ('reviewer'), ('approver')) as r (role)"
-        )
-    site = Site(
-        open=lambda: connect(database_url),
-        company="Acme <Cloud>",
-        test_mode=True,
-        secret="a secret of this test",  # noqa: S106
-        clock=lambda: clock[0],
-    )
-    app = create_app(site)
-
+def browser(app: Starlette) -> Callable[..., Browser]:
     def open_browser(role: str | None = None) -> Browser:
         opened = Browser(TestClient(app))
         if role:
@@ -133,6 +101,33 @@ def test_a_reviewer_dismisses_and_takes_back_but_cannot_approve(
     assert status(warehouse) == "dismissed"
     reviewer.send(f"/findings/{WANTED}/undo")
     assert status(warehouse) == "new"
+
+
+def test_ticked_findings_are_decided_together(
+    browser: Callable[..., Browser], warehouse: Connection
+) -> None:
+    ids = [finding.detection_id for finding in company.findings()[:3]]
+    viewer, approver = browser("viewer"), browser("approver")
+    assert "checkbox" not in viewer.see("/")
+    assert viewer.send("/decide/approve", detection_id=ids)[0] == 403
+    code, page = approver.send("/decide/approve", detection_id=ids, query="status=approved")
+    assert (code, [f"/findings/{one}" in page for one in ids]) == (200, [True] * 3)
+    assert {status(warehouse, one) for one in ids} == {"approved"}
+    code, page = approver.send("/decide/dismiss", text="all wrong")
+    assert code == 403
+    assert "tick the findings" in page
+    nowhere = approver.client.post(
+        "/decide/note",
+        data={**approver.token(), "detection_id": ids, "text": "x", "query": "//evil.example/?a=b"},
+        follow_redirects=False,
+    )
+    assert nowhere.headers["location"].startswith("/?")
+
+
+def test_incidents_lead_to_their_findings(browser: Callable[..., Browser]) -> None:
+    page = browser("viewer").see("/incidents")
+    for incident in company.incidents():
+        assert f"incident_id={incident['incident_id']}" in page
 
 
 def test_an_approval_stands_in_the_audit_log_under_the_person(
