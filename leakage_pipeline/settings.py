@@ -33,6 +33,7 @@ from leakage_pipeline.config_types import (
 )
 from leakage_pipeline.failures import ConfigurationError
 from leakage_pipeline.policy import Policy
+from leakage_pipeline.stripe_settings import StripeAccess
 
 DEFAULT_CONFIG = "leakage.yaml"
 DEFAULT_HOME = ".leakage"
@@ -143,6 +144,7 @@ class _File(StrictModel):
     meters: dict[str, MeterMapping] = Field(default_factory=dict)
     policy: Policy = Policy()
     rollout: Rollout = Rollout()
+    stripe: StripeAccess = StripeAccess()
 
 
 class Environment(BaseModel):

@@ -17,7 +17,10 @@ from pydantic import Field
 from leakage_pipeline.config_types import parse_instant
 from leakage_pipeline.failures import ConfigurationError
 from leakage_pipeline.settings import Settings, load_settings
-from leakage_pipeline.stripe_billing.client import StripeReader, usual_rate
+from leakage_pipeline.stripe_billing.budget import Budget, read_budget
+from leakage_pipeline.stripe_billing.changes import Refresh
+from leakage_pipeline.stripe_billing.client import StripeReader
+from leakage_pipeline.stripe_billing.transport import account_name, usual_rate
 from leakage_pipeline.warehouse.audit_lock import audit_lock
 from leakage_pipeline.warehouse.connection import connect, normalise
 from leakage_pipeline.warehouse.orphans import end_orphans, mark_children
@@ -104,8 +107,31 @@ class StripeResource(dg.ConfigurableResource[StripeReader]):
         settings = self.settings.get()
         base = settings.environment.stripe_api_base
         return StripeReader(
-            settings.stripe_key().get_secret_value(), base, rate_limit=usual_rate(base)
+            settings.stripe_key().get_secret_value(),
+            base,
+            rate_limit=settings.stripe.requests_per_second or usual_rate(base),
+            workers=settings.stripe.concurrency,
         )
+
+    def refresh(self, *, full: bool) -> Refresh:
+        """Whether loads read everything, and of which account what was read before must be.
+
+        Raises:
+            ConfigurationError: STRIPE_API_KEY is not set.
+        """
+        settings = self.settings.get()
+        access = settings.stripe
+        return Refresh(
+            incremental=access.incremental and not full,
+            full_load_days=access.full_load_days,
+            source=account_name(
+                settings.stripe_key().get_secret_value(), settings.environment.stripe_api_base
+            ),
+        )
+
+    def budget(self, conn: psycopg2.extensions.connection, as_of: datetime) -> Budget:
+        """How many reads of the last 30 days were used, and how many there are."""
+        return read_budget(conn, as_of, self.settings.get().stripe.monthly_read_budget)
 
 
 class AuditRun(dg.ConfigurableResource["AuditRun"]):

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import stripe
 
@@ -35,11 +34,8 @@ from leakage_pipeline.stripe_billing.objects import (
     Scalar,
     StripeObject,
 )
-from leakage_pipeline.stripe_billing.rate_limit import (
-    DEFAULT_REQUESTS_PER_SECOND,
-    LOCAL_REQUESTS_PER_SECOND,
-    RateLimiter,
-)
+from leakage_pipeline.stripe_billing.rate_limit import DEFAULT_REQUESTS_PER_SECOND, RateLimiter
+from leakage_pipeline.stripe_billing.transport import BodyKeeper, proxy_for
 from leakage_pipeline.stripe_billing.values import Json, without_nul
 
 PAGE_SIZE = 100  # Stripe's highest; its default is 10
@@ -61,6 +57,7 @@ class Page:
 
     objects: list[Json]
     has_more: bool
+    body: bytes = b""
 
     def cursor_after(self, cursor: str | None, path: str) -> str | None:
         """Give the cursor of the next page, None after the last.
@@ -75,40 +72,6 @@ class Page:
             message = f"GET {path} does not get past {cursor}: the server repeats its pages"
             raise PermanentFailure(message)
         return last
-
-
-class _BodyKeeper(stripe.RequestsClient):
-    """Hands the SDK an empty object for each success and keeps the body for us.
-
-    The SDK would parse every body into nested OrderedDicts with floats, which nobody here reads and
-    which takes twice the time of our own parse. Errors pass through whole, so that it types them.
-    """
-
-    _LOWEST_ERROR = 400
-
-    def __init__(self, *, timeout: tuple[float, float], proxy: Any) -> None:
-        super().__init__(timeout=timeout, proxy=proxy)
-        self._kept = threading.local()
-
-    def request(  # type: ignore[override] # bytes and no _usage, as in the SDK's own client
-        self,
-        method: str,
-        url: str,
-        headers: Mapping[str, str] | None,
-        post_data: Any = None,
-    ) -> tuple[bytes, int, Mapping[str, str]]:
-        """Send one request; see the class."""
-        body, status, answered = super().request(method, url, headers, post_data)
-        if status >= self._LOWEST_ERROR:
-            return body, status, answered
-        self._kept.body = body
-        return b"{}", status, answered
-
-    def take_body(self) -> bytes:
-        """Give the body of this thread's last successful request, once."""
-        body: bytes = self._kept.body
-        self._kept.body = b""
-        return body
 
 
 class StripeReader:
@@ -166,7 +129,7 @@ class StripeReader:
         self._limiter = RateLimiter(rate_limit)
         self._counting = threading.Lock()
         self._reached = False
-        self._http = _BodyKeeper(timeout=timeout, proxy=_proxy_for(self.base_url))
+        self._http = BodyKeeper(timeout=timeout, proxy=proxy_for(self.base_url))
         self._client = stripe.StripeClient(
             key,
             stripe_version=STRIPE_VERSION,
@@ -262,7 +225,8 @@ class StripeReader:
 
         def ask(wanted: tuple[str, ...]) -> Page:
             expand = {"expand": [f"data.{name}" for name in wanted]} if wanted else {}
-            return _parse_page(self.get(target, path, {**query, **expand}), path)
+            body, answer = self._fetch(target, path, {**query, **expand})
+            return _parse_page(answer, body, path)
 
         return self._expanding(*choice, ask)
 
@@ -297,6 +261,9 @@ class StripeReader:
             PermanentFailure: refused; see `errors.py` for the kinds.
             TransientFailure: still failing after all attempts.
         """
+        return self._fetch(target, path, params)[1]
+
+    def _fetch(self, target: StripeObject, path: str, params: Query) -> tuple[bytes, Json]:
         url = f"{self.base_url}{path}"
         attempt = 0
         while True:
@@ -306,7 +273,8 @@ class StripeReader:
             try:
                 self._client.raw_request("get", path, **params)
                 self._reached = True
-                return _parse(self._http.take_body())
+                body = self._http.take_body()
+                return body, _parse(body)
             except stripe.StripeError as error:
                 refusal = explain(error, url)
                 self._reached = self._reached or refusal.reached
@@ -329,6 +297,8 @@ class StripeReader:
         delay *= _JITTER.uniform(0.5, 1.0)
         if refusal.retry_after is not None:
             delay = max(delay, min(refusal.retry_after, _LONGEST_DELAY))
+        if refusal.limited:
+            self._limiter.slow_down()
         if refusal.account_wide:
             self._limiter.pause(delay)
         else:
@@ -358,29 +328,9 @@ def _parse(body: bytes) -> Json:
     return parsed
 
 
-def _parse_page(body: Json, path: str) -> Page:
-    objects, has_more = body.get("data"), body.get("has_more", False)
+def _parse_page(answer: Json, body: bytes, path: str) -> Page:
+    objects, has_more = answer.get("data"), answer.get("has_more", False)
     if not isinstance(objects, list) or not isinstance(has_more, bool):
         message = f"GET {path} did not answer with a Stripe list; is STRIPE_API_BASE a Stripe API?"
         raise PermanentFailure(message)
-    return Page(objects, has_more)
-
-
-def _proxy_for(base_url: str) -> dict[str, str] | None:
-    """Keep requests to this machine away from a proxy that the environment names for the rest."""
-    if is_loopback(base_url):
-        return {"http": "", "https": ""}
-    return None
-
-
-def usual_rate(base_url: str | None) -> float:
-    """The rate to choose when nobody has chosen one: gentle with Stripe, quick on this machine."""
-    if base_url is not None and is_loopback(base_url):
-        return LOCAL_REQUESTS_PER_SECOND
-    return DEFAULT_REQUESTS_PER_SECOND
-
-
-def is_loopback(base_url: str) -> bool:
-    """Tell whether an address is on this machine."""
-    host = urlsplit(base_url).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    return Page(objects, has_more, body)

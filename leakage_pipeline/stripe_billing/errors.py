@@ -55,13 +55,15 @@ class Refusal:
         message: One line without secrets.
         retry: Whether the same request may succeed later.
         retry_after: Seconds that the server asked to wait, when it did.
-        account_wide: The limit that was hit is the account's, so every thread should wait.
+        limited: A limit was hit, so the rate should fall.
+        account_wide: That limit is the account's, so every thread should wait.
         reached: An HTTP response came back at all.
     """
 
     message: str
     retry: bool
     retry_after: float | None = None
+    limited: bool = False
     account_wide: bool = False
     reached: bool = True
 
@@ -90,6 +92,7 @@ def explain(error: stripe.StripeError, url: str, now: datetime | None = None) ->
         message=f"Stripe answered {status} to GET {url}{said}: {_one_line(error)}",
         retry=limited or is_transient_status(status),
         retry_after=_seconds(headers.get("retry-after"), now),
+        limited=limited,
         account_wide=limited and reason in _ACCOUNT_WIDE,
     )
 

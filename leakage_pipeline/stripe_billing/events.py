@@ -11,55 +11,45 @@ import psycopg2.extensions
 import pyarrow as pa
 import stripe
 
+from leakage_pipeline.stripe_billing.change_feed import OVERLAP, ChangeFeed
+from leakage_pipeline.stripe_billing.changes import Refresh
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.columns import Flattener, Sync
 from leakage_pipeline.stripe_billing.flatten_changes import webhook_endpoints
 from leakage_pipeline.stripe_billing.getters import Getter, declared
-from leakage_pipeline.stripe_billing.group import GroupLoad, LoadResult
+from leakage_pipeline.stripe_billing.group import GroupLoad
+from leakage_pipeline.stripe_billing.load_result import LoadResult
 from leakage_pipeline.stripe_billing.objects import HISTORY_EVENTS
 from leakage_pipeline.stripe_billing.tables_changes import EVENTS, WEBHOOK_ENDPOINTS
+from leakage_pipeline.stripe_billing.tracking import body_of, id_of
 from leakage_pipeline.stripe_billing.values import Json
 
 Connection = psycopg2.extensions.connection
 
 KEPT_BY_STRIPE = timedelta(days=30)
-# An event may show up in the list some time after the second it bears.
-_OVERLAP = timedelta(days=1)
+_EVERYTHING = Refresh()
 # A deaf endpoint can leave millions; these many tell what is wrong, at 100 requests.
 _UNDELIVERED_AT_MOST = 10_000
 
 
-def _id(value: object) -> str | None:
-    """An id, or that of an object; None for anything else, since any kind of body may come."""
-    if isinstance(value, dict):
-        value = value.get("id")
-    return value if isinstance(value, str) else None
-
-
-def _body(event: Json) -> Json:
-    data = event.get("data")
-    body = data.get("object") if isinstance(data, dict) else None
-    return body if isinstance(body, dict) else {}
-
-
 def _in_body(name: str) -> Getter:
-    return lambda event: _id(_body(event).get(name))
+    return lambda event: id_of(body_of(event).get(name))
 
 
 def _customer(event: Json) -> str | None:
-    body = _body(event)
-    return _id(body) if body.get("object") == "customer" else _id(body.get("customer"))
+    body = body_of(event)
+    return id_of(body) if body.get("object") == "customer" else id_of(body.get("customer"))
 
 
 def _subscription(event: Json) -> str | None:
-    body = _body(event)
+    body = body_of(event)
     if body.get("object") == "subscription":
-        return _id(body)
+        return id_of(body)
     parent = body.get("parent")
     details = parent.get("subscription_details") if isinstance(parent, dict) else None
     # Invoices and discounts; on invoices inside `parent` since 2025-03-31.
     inside = details.get("subscription") if isinstance(details, dict) else None
-    return _id(inside) or _id(body.get("subscription"))
+    return id_of(inside) or id_of(body.get("subscription"))
 
 
 _FLATTENER = Flattener(
@@ -75,7 +65,7 @@ _FLATTENER = Flattener(
         "api_version": "api_version",
         "pending_webhooks": "pending_webhooks",
         # An id alone until 2017-05-25.
-        "request_id": lambda event: _id(event.get("request")),
+        "request_id": lambda event: id_of(event.get("request")),
         "previous_attributes": lambda event: (event.get("data") or {}).get("previous_attributes"),
         "data_object": lambda event: (event.get("data") or {}).get("object"),
     },
@@ -93,13 +83,19 @@ def flatten_events(
     return {"events": _FLATTENER.batch(objects, sync, is_undelivered=flags)}
 
 
-def load_events(reader: StripeReader, conn: Connection, as_of: datetime) -> LoadResult:
+def load_events(
+    reader: StripeReader, conn: Connection, as_of: datetime, how: Refresh = _EVERYTHING
+) -> LoadResult:
     """Load webhook endpoints, and the events since the last audit, 30 days of them the first time.
+
+    With them go the changes that later loads read: every event that was not applied before marks
+    what it is about, in the same transaction.
 
     Args:
         reader: Access to the account.
         conn: The warehouse.
         as_of: Instant of the audit; later events are left out.
+        how: Whether later loads read what changed alone.
 
     Returns:
         Rows by table; the ones that were there before are not counted.
@@ -114,9 +110,17 @@ def load_events(reader: StripeReader, conn: Connection, as_of: datetime) -> Load
         oldest = as_of - KEPT_BY_STRIPE
         history = load.read("events", flatten_events, since=max(oldest, _resume_at(conn, as_of)))
         undelivered = _Undelivered(oldest, history)
-        if load.attempt("undelivered_events", lambda: undelivered.read(load)):
-            return load.commit(undelivered.mark)
-        return load.commit()
+        is_marked = load.attempt("undelivered_events", lambda: undelivered.read(load))
+        feed = ChangeFeed(load, how)
+        if feed.is_wanted:
+            load.attempt("changes", feed.read)
+
+        def also(cursor: psycopg2.extensions.cursor) -> None:
+            if is_marked:
+                undelivered.mark(cursor)
+            feed.apply(cursor)
+
+        return load.commit(also)
 
 
 class _Undelivered:
@@ -177,4 +181,4 @@ def _resume_at(conn: Connection, as_of: datetime) -> datetime:
         row: tuple[datetime | None] | None = cursor.fetchone()
     conn.rollback()
     newest = row[0] if row else None
-    return newest - _OVERLAP if newest else datetime.min.replace(tzinfo=UTC)
+    return newest - OVERLAP if newest else datetime.min.replace(tzinfo=UTC)

@@ -13,7 +13,14 @@ import stripe.billing
 
 from leakage_pipeline.stripe_billing import tables
 from leakage_pipeline.stripe_billing.columns import Flattener, Sync
-from leakage_pipeline.stripe_billing.getters import declared, elements, first, path, ref
+from leakage_pipeline.stripe_billing.getters import (
+    declared,
+    elements,
+    first,
+    path,
+    ref,
+    without_counters,
+)
 from leakage_pipeline.stripe_billing.values import Json, at, reference
 
 Batches = dict[str, pa.RecordBatch]
@@ -224,6 +231,7 @@ _METERS = Flattener(
 
 def customers(objects: Sequence[Json], sync: Sync) -> Batches:
     """Flatten customers, tombstones included."""
+    without_counters(objects)
     return {"customers": _CUSTOMERS.batch(objects, sync)}
 
 
@@ -285,6 +293,8 @@ _OPTION_KEYS = ("unit_amount", "unit_amount_decimal", "tax_behavior", "tiers")
 
 def subscriptions(objects: Sequence[Json], sync: Sync) -> Batches:
     """Flatten subscriptions into subscriptions and their items."""
+    without_counters(objects)
+    without_counters(item for owner in objects for item in elements(owner, "items"))
     items = [(owner, item) for owner in objects for item in elements(owner, "items")]
 
     def period(name: str) -> list[object]:

@@ -5,14 +5,22 @@ sees one number; a list that Stripe leaves out says that there is none, unless n
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 import stripe
 
 from leakage_pipeline.stripe_billing import tables
 from leakage_pipeline.stripe_billing.columns import Flattener, Sync
-from leakage_pipeline.stripe_billing.getters import Getter, declared, elements, first, path, ref
+from leakage_pipeline.stripe_billing.getters import (
+    Getter,
+    declared,
+    elements,
+    first,
+    path,
+    ref,
+    without_counters,
+)
 from leakage_pipeline.stripe_billing.values import Json, at, reference
 
 Batches = dict[str, pa.RecordBatch]
@@ -272,6 +280,8 @@ def invoices(
         for index, line in enumerate(elements(invoice, "lines"))
     ]
     rows = [line for *_, line in lines]
+    without_counters(objects)
+    without_counters(rows)
 
     def subscription_item(line: Json) -> str | None:
         details = _details(line)
@@ -292,6 +302,16 @@ def invoices(
         ),
         "invoice_line_discounts": _line_discounts(rows, sync),
     }
+
+
+def invoice_items_of(objects: Iterable[Json]) -> set[str]:
+    """The invoice items that lines of these invoices were made from."""
+    found = (
+        _details(line).get("invoice_item") or line.get("invoice_item")
+        for invoice in objects
+        for line in elements(invoice, "lines")
+    )
+    return {item for value in found if (item := reference(value))}
 
 
 def _line_discounts(lines: Sequence[Json], sync: Sync) -> pa.RecordBatch:

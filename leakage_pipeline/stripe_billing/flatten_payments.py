@@ -85,6 +85,7 @@ _REFUNDS = Flattener(
         "reason": "reason",
         "created": "created",
     },
+    payload_without="charge",
     required=frozenset({"amount", "currency"}),
     known_keys=declared(stripe.Refund, "customer", "customer_account", "payment_method"),
     known_values={
@@ -105,6 +106,7 @@ _DISPUTES = Flattener(
         "created": "created",
         "evidence_due_by": "evidence_details.due_by",
     },
+    payload_without="charge",
     required=frozenset({"amount", "currency", "status"}),
     known_keys=declared(stripe.Dispute, "balance_transaction", "network_reason_code"),
     known_values={

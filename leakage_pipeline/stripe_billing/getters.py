@@ -3,7 +3,7 @@
 They tolerate what is absent and raise on what has the wrong shape.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from leakage_pipeline.failures import PermanentFailure
@@ -57,3 +57,20 @@ def elements(owner: Json, name: str) -> list[Json]:
         message = f"Stripe {owner.get('object')} {owner.get('id')}: {name} is no list of objects"
         raise PermanentFailure(message)
     return data
+
+
+def without_counters(owners: Iterable[Json]) -> None:
+    """Drop from the coupons inside objects' discounts how often they were used.
+
+    No event tells of it, so a stored object could not be kept right; the coupon's own row has it.
+    """
+    for owner in owners:
+        for discount in (owner.get("discount"), *(owner.get("discounts") or ())):
+            if not isinstance(discount, dict):
+                continue
+            source = discount.get("source")
+            inside = source.get("coupon") if isinstance(source, dict) else None
+            for coupon in (inside, discount.get("coupon")):
+                if isinstance(coupon, dict):
+                    coupon.pop("times_redeemed", None)
+                    coupon.pop("valid", None)

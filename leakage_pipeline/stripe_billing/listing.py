@@ -13,7 +13,8 @@ from itertools import pairwise
 from leakage_pipeline.stripe_billing.client import Page, StripeReader
 from leakage_pipeline.stripe_billing.concurrency import gather
 from leakage_pipeline.stripe_billing.errors import RequestRefused
-from leakage_pipeline.stripe_billing.objects import OBJECTS, EmbeddedList, Params, StripeObject
+from leakage_pipeline.stripe_billing.objects import OBJECTS, Params, StripeObject
+from leakage_pipeline.stripe_billing.page_spool import Covered, KeptPages, gaps
 from leakage_pipeline.stripe_billing.values import Json
 
 # A split costs up to one half-filled page more, so each part should hold at least this many pages.
@@ -29,6 +30,7 @@ class _Span:
     since: int
     until: int
     params: Params
+    variant: int = 0
 
 
 class _Board:
@@ -87,50 +89,78 @@ class _Board:
             width = (oldest - low) // parts
             bounds = [span.since, *(low + width * number for number in range(1, parts))]
             for start, end in pairwise(bounds):
-                self._waiting.append(_Span(start, end - 1, span.params))
+                self._waiting.append(_Span(start, end - 1, span.params, span.variant))
             self._changed.notify_all()
-        return _Span(bounds[-1], span.until, span.params)
+        return _Span(bounds[-1], span.until, span.params, span.variant)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Whole objects, and the page they came with where it is to be kept."""
+
+    objects: list[Json]
+    page: Covered | None = None
 
 
 class _ListReader:
     """One list of one account up to one instant."""
 
     def __init__(
-        self, reader: StripeReader, target: StripeObject, since: int, until: int, floor: int
+        self,
+        reader: StripeReader,
+        target: StripeObject,
+        variants: Sequence[Params],
+        since: int,
+        until: int,
+        floor: int,
+        keep: KeptPages | None,
     ) -> None:
         self._reader = reader
         self._target = target
-        spans = [_Span(since, until, params) for params in target.variants]
-        self._board = _Board(spans, max(since, floor))
         self._filtered = target.created_filter
+        self._keeps = keep is not None and self._filtered
+        spans = []
+        for number, params in enumerate(variants):
+            covered = keep.covered(number) if keep is not None and self._filtered else []
+            missing = gaps(covered, since, until)
+            spans += [_Span(first, last, params, number) for first, last in missing]
+        self._board = _Board(spans, max(since, floor))
 
-    def pages(self) -> Iterator[list[Json]]:
+    def pages(self) -> Iterator[_Batch]:
         """Yield pages until no span is left; several threads run this at once."""
         while (span := self._board.take()) is not None:
             found = 0
             try:
-                for objects in self._span_pages(span):
-                    found += len(objects)
-                    yield objects
+                for batch in self._span_pages(span):
+                    found += len(batch.objects)
+                    yield batch
                 if not found:
                     self._board.found_nothing(span)
             finally:
                 self._board.give_back()
 
-    def _span_pages(self, span: _Span) -> Iterator[list[Json]]:
+    def _span_pages(self, span: _Span) -> Iterator[_Batch]:
         cursor: str | None = None
         previous: int | None = None
+        until = span.until
         while True:
             page = self._page(span, cursor)
             times = self._times(page)
-            yield self._inside(page, times, span)
+            objects = self._inside(page, times, span)
+            ordered = self._filtered and bool(times) and _descending(times, previous)
+            only = cursor is None and not page.has_more
             cursor = page.cursor_after(cursor, self._target.path)
+            # More of the last object's second may follow on the next page.
+            since = span.since if cursor is None else times[-1] + 1 if ordered else until + 1
+            keeps = self._keeps and self._filtered and not only and (ordered or cursor is None)
+            kept = Covered(span.variant, since, until, page.body) if keeps else None
+            yield _Batch(objects, kept)
             if cursor is None:
                 return
             # Splitting relies on the filter and on "newest first"; a server that does otherwise is
             # read in one go.
-            if self._filtered and times and _descending(times, previous):
-                previous = times[-1]
+            if ordered:
+                previous, until = times[-1], min(until, since - 1)
                 span = self._board.split(span, times[0], previous)
 
     def _page(self, span: _Span, cursor: str | None) -> Page:
@@ -158,16 +188,20 @@ class _ListReader:
             key = self._target.created_key
             objects = [item for item in objects if _within(item.get(key), span)]
         for item in objects:
-            for embedded in self._target.embedded:
-                self._complete(item, embedded)
+            complete(self._reader, self._target, item)
         return objects
 
-    def _complete(self, item: Json, embedded: EmbeddedList) -> None:
+
+def complete(reader: StripeReader, target: StripeObject, item: Json) -> None:
+    """Put the whole of every list into an object that came with the first page of it."""
+    if item.get("deleted"):
+        return
+    for embedded in target.embedded:
         inline = item.get(embedded.key)
         if isinstance(inline, dict) and not inline.get("has_more"):
-            return
+            continue
         # From its start: what the inline page holds need not be what the full list begins with.
-        whole = self._reader.elements(self._target, str(item.get("id")), embedded)
+        whole = reader.elements(target, str(item.get("id")), embedded)
         item[embedded.key] = {"object": "list", "data": whole, "has_more": False}
 
 
@@ -177,6 +211,9 @@ def read_list(
     as_of: datetime,
     floor: datetime | None = None,
     since: datetime | None = None,
+    keep: KeptPages | None = None,
+    *,
+    params: Params | None = None,
 ) -> Iterator[list[Json]]:
     """Read every object of a kind that was created up to `as_of`.
 
@@ -187,6 +224,8 @@ def read_list(
         floor: Hardly anything is older than this: where to begin dividing the work. Nothing is lost
             when it is wrong.
         since: Objects created earlier are left out; default: none is.
+        keep: Where pages are kept; those that are there already are not read again.
+        params: Filters instead of the object's own variants.
 
     Yields:
         Pages of whole objects (embedded lists complete), in no particular order. No object occurs
@@ -196,19 +235,32 @@ def read_list(
         PermanentFailure: refused; see `errors.py` for the kinds.
         TransientFailure: still failing after all attempts.
     """
-    first = 0 if since is None else int(since.timestamp())
+    target = OBJECTS[object_name]
     whole = _ListReader(
         reader,
-        OBJECTS[object_name],
-        since=first,
+        target,
+        target.variants if params is None else (params,),
+        since=0 if since is None else int(since.timestamp()),
         until=int(as_of.timestamp()),
         floor=int((floor or _STRIPE_BEGAN).timestamp()),
+        keep=keep,
     )
     seen: set[str] = set()
-    for objects in gather([whole.pages] * reader.workers, reader.workers):
-        fresh = [item for item in objects if item.get("id") not in seen]
-        seen.update(str(item.get("id")) for item in fresh)
-        yield fresh
+
+    def fresh(objects: Sequence[Json]) -> list[Json]:
+        new = [item for item in objects if item.get("id") not in seen]
+        seen.update(str(item.get("id")) for item in new)
+        return new
+
+    for objects in keep.objects() if keep is not None else ():
+        inside = fresh(objects)
+        for item in inside:
+            complete(reader, target, item)
+        yield inside
+    for batch in gather([whole.pages] * reader.workers, reader.workers):
+        if keep is not None and batch.page is not None:
+            keep.keep(batch.page)
+        yield fresh(batch.objects)
 
 
 def _within(time: object, span: _Span) -> bool:

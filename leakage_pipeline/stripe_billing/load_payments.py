@@ -12,12 +12,15 @@ import psycopg2.extensions
 
 from leakage_pipeline.stripe_billing import flatten_payments as flatten
 from leakage_pipeline.stripe_billing import tables_payments as tables
+from leakage_pipeline.stripe_billing.changes import Refresh
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.columns import Sync
 from leakage_pipeline.stripe_billing.concurrency import gather
 from leakage_pipeline.stripe_billing.errors import ObjectMissing
 from leakage_pipeline.stripe_billing.flatten_payments import Batches, FoundMethod
-from leakage_pipeline.stripe_billing.group import GroupLoad, LoadResult
+from leakage_pipeline.stripe_billing.group import GroupLoad, Watch
+from leakage_pipeline.stripe_billing.homes import HOMES, stored_ids
+from leakage_pipeline.stripe_billing.load_result import LoadResult
 from leakage_pipeline.stripe_billing.objects import OBJECTS
 from leakage_pipeline.stripe_billing.values import Json
 
@@ -27,15 +30,19 @@ Connection = psycopg2.extensions.connection
 # those that somebody does are shown by the refund.
 REMEMBERED = timedelta(days=400)
 _BALANCES_AT_MOST = 2_000
+_EVERYTHING = Refresh()
 
 
-def load_payments(reader: StripeReader, conn: Connection, as_of: datetime) -> LoadResult:
+def load_payments(
+    reader: StripeReader, conn: Connection, as_of: datetime, how: Refresh = _EVERYTHING
+) -> LoadResult:
     """Load charges, refunds, disputes and payments of invoices.
 
     Args:
         reader: Access to the account.
         conn: The warehouse.
         as_of: Instant of the audit; objects created later are left out.
+        how: Whether to read what changed alone, where that can be known.
 
     Returns:
         Rows by table.
@@ -46,7 +53,7 @@ def load_payments(reader: StripeReader, conn: Connection, as_of: datetime) -> Lo
     """
     specs = (tables.CHARGES, tables.REFUNDS, tables.DISPUTES, tables.INVOICE_PAYMENTS)
     since = as_of - REMEMBERED
-    with GroupLoad(reader, conn, as_of, specs) as load:
+    with GroupLoad(reader, conn, as_of, specs, how=how) as load:
         shown: dict[str, Json] = {}
 
         def noting(rows: Callable[[Sequence[Json], Sync], Batches]) -> Callable[..., Batches]:
@@ -60,18 +67,46 @@ def load_payments(reader: StripeReader, conn: Connection, as_of: datetime) -> Lo
         load.read("refunds", noting(flatten.refunds))
         load.read("disputes", noting(flatten.disputes))
         listed = load.read("charges", flatten.charges, since=since)
+        if load.is_partial("charges"):
+            listed |= stored_ids(conn, HOMES["charges"], "true")
+            load.outcome("charges").read.update(shown.keys() - listed)
         older = [charge for name, charge in shown.items() if name not in listed]
         load.add_each("charges", older, flatten.charges)
-        load.read("invoice_payments", flatten.invoice_payments, since=since)
-        return load.commit()
+        # Of payments no event tells but of those that succeed.
+        load.read(
+            "invoice_payments",
+            flatten.invoice_payments,
+            since=since,
+            watch=Watch({"status": "open"}, "status = 'open'"),
+        )
+        return load.commit(lambda cursor: _forget_old(cursor, since))
 
 
-def load_payment_methods(reader: StripeReader, conn: Connection, as_of: datetime) -> LoadResult:
+def _forget_old(cursor: psycopg2.extensions.cursor, since: datetime) -> None:
+    """Drop what a load of everything would not read any more."""
+    cursor.execute("delete from raw_stripe.invoice_payments where created < %s", (since,))
+    cursor.execute(
+        """
+        delete from raw_stripe.charges
+        where created < %s
+            and charge_id not in (
+                select charge_id from raw_stripe.refunds where charge_id is not null
+                union
+                select charge_id from raw_stripe.disputes where charge_id is not null
+            )
+        """,
+        (since,),
+    )
+
+
+def load_payment_methods(
+    reader: StripeReader, conn: Connection, as_of: datetime, how: Refresh = _EVERYTHING
+) -> LoadResult:
     """Load the payment methods that the loaded customers and subscriptions show; asks nothing.
 
     Arguments and errors as for `load_payments`.
     """
-    with GroupLoad(reader, conn, as_of, (tables.PAYMENT_METHODS,)) as load:
+    with GroupLoad(reader, conn, as_of, (tables.PAYMENT_METHODS,), how=how) as load:
         found, hidden = _found_methods(conn)
         load.add("payment_methods", flatten.payment_methods(found, load.sync), len(found))
         if hidden:
@@ -84,7 +119,7 @@ def load_payment_methods(reader: StripeReader, conn: Connection, as_of: datetime
 
 
 def load_balance_transactions(
-    reader: StripeReader, conn: Connection, as_of: datetime
+    reader: StripeReader, conn: Connection, as_of: datetime, how: Refresh = _EVERYTHING
 ) -> LoadResult:
     """Load the credit balances of customers who have one or used one; one list per customer.
 
@@ -92,12 +127,15 @@ def load_balance_transactions(
     """
     name = "customer_balance_transactions"
     spec = tables.CUSTOMER_BALANCE_TRANSACTIONS
-    with GroupLoad(reader, conn, as_of, (spec,)) as load:
+    with GroupLoad(reader, conn, as_of, (spec,), how=how) as load:
         customers = _customers_with_balance(conn, as_of - REMEMBERED)
         asked = customers[:_BALANCES_AT_MOST]
+        wanted = asked
+        if load.is_partial(name):
+            wanted = _changed_balances(load, asked)
 
         def read() -> None:
-            for objects in gather(_balance_lists(reader, asked), reader.workers):
+            for objects in gather(_balance_lists(reader, wanted), reader.workers):
                 inside = [item for item in objects if not _later(item, as_of)]
                 load.add(name, flatten.balance_transactions(inside, load.sync), len(inside))
 
@@ -106,6 +144,28 @@ def load_balance_transactions(
         elif len(asked) < len(customers):
             load.note(name, f"{len(asked)} of {len(customers)} customers with a balance were asked")
         return load.commit()
+
+
+def _changed_balances(load: GroupLoad, asked: Sequence[str]) -> list[str]:
+    """Whom to ask: those whose rows are new since, or who were not asked before."""
+    with load.conn.cursor() as cursor:
+        cursor.execute(
+            """
+            select customer_id from raw_stripe.customers where synced_at > %(since)s
+            union
+            select customer_id from raw_stripe.invoices
+            where synced_at > %(since)s and (starting_balance != 0 or ending_balance != 0)
+            """,
+            {"since": load.since},
+        )
+        touched = {name for (name,) in cursor}
+        cursor.execute("select distinct customer_id from raw_stripe.customer_balance_transactions")
+        stored = {name for (name,) in cursor}
+    load.conn.rollback()
+    wanted = [name for name in asked if name in touched or name not in stored]
+    load.outcome("customer_balance_transactions").read.update(wanted)
+    load.outcome("customer_balance_transactions").gone.update(stored - set(asked))
+    return wanted
 
 
 def _balance_lists(

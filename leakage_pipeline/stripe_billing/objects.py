@@ -182,6 +182,12 @@ _ALL = (
         params=MappingProxyType({"types": HISTORY_EVENTS}),
     ),
     StripeObject(
+        # What says which objects to read again, in as many parts as it has types; change_feed.py.
+        name="changes",
+        path="/v1/events",
+        permission="Events (rak_event_read)",
+    ),
+    StripeObject(
         # Of any type; those that are still tried to deliver are among them.
         name="undelivered_events",
         path="/v1/events",

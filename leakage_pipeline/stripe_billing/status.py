@@ -30,6 +30,11 @@ class SyncStatus:
     synced_at: datetime
 
     @property
+    def is_ok(self) -> bool:
+        """Whether it could be read at all."""
+        return self.status == "ok"
+
+    @property
     def complete(self) -> bool:
         """Whether everything could be read."""
         return self.status == "ok" and self.detail is None

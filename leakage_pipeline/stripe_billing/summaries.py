@@ -20,7 +20,8 @@ from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.columns import Flattener, Sync
 from leakage_pipeline.stripe_billing.concurrency import gather
 from leakage_pipeline.stripe_billing.errors import EndpointMissing, ObjectMissing
-from leakage_pipeline.stripe_billing.group import GroupLoad, LoadResult
+from leakage_pipeline.stripe_billing.group import GroupLoad
+from leakage_pipeline.stripe_billing.load_result import LoadResult
 from leakage_pipeline.stripe_billing.objects import OBJECTS, Scalar
 from leakage_pipeline.stripe_billing.values import Json, decimal_text
 

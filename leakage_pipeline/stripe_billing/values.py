@@ -3,6 +3,7 @@
 No layout knowledge here; which key means what is said in `flatten*.py`.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
@@ -22,6 +23,12 @@ def without_nul(body: bytes) -> bytes:
     if b"\\u0000" not in body:
         return body
     return _ESCAPED_NUL.sub(rb"\1\\ufffd", body)
+
+
+def parse_page_body(body: bytes) -> list[Json]:
+    """The objects of a list's answer, every number with a point or an exponent as a Decimal."""
+    parsed = json.loads(without_nul(body), parse_float=Decimal)
+    return list(parsed["data"])
 
 
 def decimal_text(value: object) -> str | None:

@@ -6,7 +6,7 @@ with whatever the caller does besides: a second (ADBC) session could offer neith
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeAlias
 from uuid import uuid4
@@ -85,6 +85,39 @@ def merge(
     return rows
 
 
+def patch(
+    conn: psycopg2.extensions.connection,
+    spec: TableSpec,
+    data: ArrowData,
+    *,
+    owners: Sequence[str],
+    belongs: str,
+    commit: bool = True,
+) -> int:
+    """Make `data` all the rows that belong to some owners; the rows of others stay.
+
+    Args:
+        conn: An open connection; its current transaction is joined.
+        spec: The table, which must exist.
+        data: All columns of the spec, in any order.
+        owners: Ids of the owners, those that have no rows any more included.
+        belongs: SQL condition of our own that tells a row of theirs, with `%(owners)s` for the ids.
+        commit: Commit at the end; False leaves that to the caller.
+
+    Returns:
+        Rows handed in. Errors as for `replace`.
+    """
+    with _transaction(conn, spec, commit=commit) as cursor:
+        cursor.execute(sql.SQL("lock table {} in share row exclusive mode").format(spec.identifier))
+        stage, rows = _stage(cursor, spec, data)
+        delete = sql.SQL("delete from {} where {}").format(spec.identifier, sql.SQL(belongs))
+        cursor.execute(delete, {"owners": list(owners)})
+        changed = cursor.rowcount
+        cursor.execute(_insert(spec, stage))
+        _finish(cursor, spec, stage, analyze=bool(changed or rows))
+    return rows
+
+
 @contextmanager
 def _transaction(
     conn: psycopg2.extensions.connection, spec: TableSpec, *, commit: bool
@@ -153,10 +186,17 @@ def _on_conflict(spec: TableSpec) -> sql.Composable:
     )
 
 
-def _finish(cursor: psycopg2.extensions.cursor, spec: TableSpec, stage: sql.Identifier) -> None:
+def _finish(
+    cursor: psycopg2.extensions.cursor,
+    spec: TableSpec,
+    stage: sql.Identifier,
+    *,
+    analyze: bool = True,
+) -> None:
     cursor.execute(sql.SQL("drop table {}").format(stage))
-    # The planner of the dbt models that follow must not believe yesterday's row counts.
-    cursor.execute(sql.SQL("analyze {}").format(spec.identifier))
+    if analyze:
+        # The planner of the dbt models that follow must not believe yesterday's row counts.
+        cursor.execute(sql.SQL("analyze {}").format(spec.identifier))
 
 
 def _columns(spec: TableSpec) -> sql.Composed:

@@ -119,6 +119,71 @@ create table if not exists ops.dead_letters (
 );
 comment on table ops.dead_letters is 'Stripe events that could not be applied';
 
+-- Reading Stripe: what was applied, what waits to be read again, how far each kind of object is read.
+alter table ops.stripe_events add column if not exists origin text;
+alter table ops.dead_letters add column if not exists body text;
+alter table ops.dead_letters add column if not exists signature text;
+alter table ops.dead_letters add column if not exists received_at timestamptz;
+alter table ops.dead_letters add column if not exists origin text;
+
+create table if not exists ops.stripe_changes (
+    object text not null,
+    object_id text not null,
+    change_id bigint generated always as identity,
+    object_created timestamptz,
+    event_type text not null,
+    noted_at timestamptz not null,
+    primary key (object, object_id)
+);
+comment on table ops.stripe_changes is 'Stripe objects that an event says have changed and that were not read since';
+
+create table if not exists ops.stripe_cursors (
+    object text primary key,
+    source text not null,
+    read_at timestamptz not null,
+    full_at timestamptz not null
+);
+comment on table ops.stripe_cursors is 'Per group of Stripe objects: the newest audit that read it, and the newest that read all';
+
+create table if not exists ops.stripe_unlisted (
+    object text not null,
+    object_id text not null,
+    is_found boolean not null,
+    primary key (object, object_id)
+);
+comment on table ops.stripe_unlisted is 'Objects that others refer to and no list shows; found when asked by id, or gone';
+
+create table if not exists ops.stripe_requests (
+    day date not null,
+    object text not null,
+    requests bigint not null,
+    primary key (day, object)
+);
+comment on table ops.stripe_requests is 'Requests sent to Stripe, by day of the audit and kind of object';
+
+create unlogged table if not exists ops.stripe_spool (
+    source text not null,
+    as_of timestamptz not null,
+    object text not null,
+    variant integer not null,
+    since bigint not null,
+    until bigint not null,
+    page bytea not null
+);
+create index if not exists stripe_spool_list on ops.stripe_spool (object, as_of);
+comment on table ops.stripe_spool is 'Pages of lists that are not read to the end: what a crash need not read again';
+
+create table if not exists ops.stripe_summary_answers (
+    meter_id text not null,
+    customer_id text not null,
+    start_at timestamptz not null,
+    end_at timestamptz not null,
+    usage_seen text,
+    asked_at timestamptz not null,
+    primary key (meter_id, customer_id, start_at, end_at)
+);
+comment on table ops.stripe_summary_answers is 'When a meter was asked about a span, and what our log said of it then';
+
 create table if not exists ops.rejected_rows (
     source text not null,
     location text not null,

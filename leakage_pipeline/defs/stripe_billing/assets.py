@@ -1,7 +1,8 @@
 """Stripe's objects as assets: one step per natural group, each after those that it needs.
 
-Subscriptions, invoices and credit notes come first; prices, products, customers and coupons follow,
-because those that no list shows are found by what refers to them.
+Events come before all others, since they say which objects have changed. Then subscriptions, invoices
+and credit notes; prices, products, customers and coupons follow, because those that no list shows
+are found by what refers to them.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,9 +18,9 @@ from leakage_pipeline.defs.failures import (
 )
 from leakage_pipeline.defs.resources import AuditRun, StripeResource, WarehouseResource
 from leakage_pipeline.stripe_billing import tables
+from leakage_pipeline.stripe_billing.changes import Refresh
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.events import load_events
-from leakage_pipeline.stripe_billing.group import LoadResult
 from leakage_pipeline.stripe_billing.load import (
     load_catalog,
     load_credit_notes,
@@ -35,6 +36,7 @@ from leakage_pipeline.stripe_billing.load_payments import (
     load_payment_methods,
     load_payments,
 )
+from leakage_pipeline.stripe_billing.load_result import LoadResult
 from leakage_pipeline.stripe_billing.status import SyncStatus, read_sync_status
 from leakage_pipeline.stripe_billing.summaries import load_meter_event_summaries
 from leakage_pipeline.stripe_billing.table_building import SCHEMA
@@ -56,7 +58,7 @@ from leakage_pipeline.stripe_billing.tables_payments import (
 )
 from leakage_pipeline.warehouse.tables import TableSpec
 
-Load = Callable[[StripeReader, psycopg2.extensions.connection, datetime], LoadResult]
+Load = Callable[[StripeReader, psycopg2.extensions.connection, datetime, Refresh], LoadResult]
 Results = Iterator[dg.MaterializeResult[None]]
 
 GROUP = "stripe_billing"
@@ -73,7 +75,7 @@ def _assets(*specs: TableSpec, needs: tuple[TableSpec, ...] = ()) -> list[dg.Ass
     return [
         dg.AssetSpec(
             key=_key(spec),
-            deps=[AUDIT_SETTINGS, *map(_key, needs)],
+            deps=[AUDIT_SETTINGS, *map(_key, needs), *(() if spec is EVENTS else (_key(EVENTS),))],
             description=spec.comment,
             group_name=GROUP,
             kinds={"stripe", "postgres"},
@@ -92,12 +94,16 @@ def _load(
     """Run one load and report each of its tables."""
     with permanent_failures_end_the_run():
         as_of = audit_run.as_of_for(context)
+        how = stripe.refresh(full=audit_run.full_refresh)
         with warehouse.connect() as conn:
-            result = load(stripe.reader(), conn, as_of)
+            result = load(stripe.reader(), conn, as_of, how)
+            budget = stripe.budget(conn, as_of)
     for warning in result.warnings:
         context.log.warning(warning)
     shared: dict[str, Any] = {
         "as_of": dg.MetadataValue.timestamp(as_of),
+        "read": "changes" if result.since else "everything",
+        "read_budget": str(budget),
         **{f"requests/{name}": count for name, count in result.requests.items()},
         **{f"minor_units/{currency}": total for currency, total in result.totals.items()},
     }

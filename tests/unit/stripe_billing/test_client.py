@@ -8,7 +8,7 @@ import stripe
 
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure, TransientFailure
 from leakage_pipeline.simulator.stripe_server import Faults, ScriptedFault, StripeServer
-from leakage_pipeline.stripe_billing.client import StripeReader, usual_rate
+from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.concurrency import gather
 from leakage_pipeline.stripe_billing.errors import (
     EndpointForbidden,
@@ -16,6 +16,7 @@ from leakage_pipeline.stripe_billing.errors import (
     RequestRefused,
 )
 from leakage_pipeline.stripe_billing.objects import OBJECTS, STRIPE_VERSION
+from leakage_pipeline.stripe_billing.transport import usual_rate
 from tests.unit.stripe_billing.conftest import ReaderOf, Wire, as_list, error
 
 
