@@ -1,6 +1,6 @@
 """The command line: parses, calls `commands/`, and turns failures into one line and an exit code.
 
-It reads the clock, as do `review_cli` and the review page, where people decide; nothing else does.
+It reads the clock, as do `review_cli`, `events_cli` and the review page, where people decide.
 0 is done, 1 the run failed, 2 bad configuration or usage.
 """
 
@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 
 from leakage_pipeline import __version__
+from leakage_pipeline.commands.events_cli import events
 from leakage_pipeline.commands.review_cli import review
 from leakage_pipeline.config_types import parse_instant
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure, TransientFailure
@@ -170,6 +171,7 @@ def evaluate_classifier(classifier: str, at_least: str, max_dollars: str) -> Non
 
 
 leakage.add_command(review)
+leakage.add_command(events)
 
 
 @leakage.group()

@@ -21,6 +21,12 @@ from leakage_pipeline.stripe_billing.budget import Budget, read_budget
 from leakage_pipeline.stripe_billing.changes import Refresh
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.transport import account_name, usual_rate
+from leakage_pipeline.stripe_billing.webhooks import (
+    Applied,
+    apply_deliveries,
+    deliveries_of,
+    secret_of,
+)
 from leakage_pipeline.warehouse.audit_lock import audit_lock
 from leakage_pipeline.warehouse.connection import connect, normalise
 from leakage_pipeline.warehouse.orphans import end_orphans, mark_children
@@ -124,10 +130,26 @@ class StripeResource(dg.ConfigurableResource[StripeReader]):
         return Refresh(
             incremental=access.incremental and not full,
             full_load_days=access.full_load_days,
+            read_budget=access.monthly_read_budget,
             source=account_name(
                 settings.stripe_key().get_secret_value(), settings.environment.stripe_api_base
             ),
         )
+
+    def receive_webhooks(self, conn: psycopg2.extensions.connection, as_of: datetime) -> Applied:
+        """Apply the webhooks that the product received, where the configuration says where.
+
+        Raises:
+            ConfigurationError: the source or its secret is not there.
+        """
+        settings = self.settings.get()
+        source, variables = settings.stripe.webhooks, settings.environment.variables
+        if source is None:
+            return Applied()
+        where = f"{settings.config_path}: stripe.webhooks"
+        deliveries = deliveries_of(source, settings.base_dir, variables, where, as_of)
+        secret = secret_of(source, variables, where)
+        return apply_deliveries(conn, deliveries, as_of, secret, "webhooks")
 
     def budget(self, conn: psycopg2.extensions.connection, as_of: datetime) -> Budget:
         """How many reads of the last 30 days were used, and how many there are."""

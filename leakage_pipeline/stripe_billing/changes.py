@@ -32,11 +32,13 @@ class Refresh:
         incremental: Only what changed, where that can be known.
         full_load_days: After so many days everything is read again all the same.
         source: The account that is read; what was read of another one is worth nothing.
+        read_budget: Reads in 30 days after which optional questions stop; None: Stripe's own limit.
     """
 
     incremental: bool = False
     full_load_days: int = 7
     source: str = ""
+    read_budget: int | None = None
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ class DeadLetter:
         body: Its text as received; None for one from the API.
         signature: The header that came with it.
         received_at: When it was received.
+        payload: The event as Stripe's API gave it, when that was where it came from.
     """
 
     event_id: str
@@ -41,6 +42,7 @@ class DeadLetter:
     body: str | None
     signature: str | None
     received_at: datetime | None
+    payload: str | None
 
 
 def bury(  # noqa: PLR0913 - what came, and why it stays behind
@@ -107,10 +109,35 @@ def dead_letters(conn: psycopg2.extensions.connection) -> list[DeadLetter]:
         cursor.execute(
             """
             select event_id, type, error, attempts, last_failed_at, origin, body, signature,
-                received_at
+                received_at, payload::text
             from ops.dead_letters order by first_failed_at, event_id
             """
         )
         found = [DeadLetter(*row) for row in cursor]
     conn.rollback()
     return found
+
+
+def drop(
+    cursor: psycopg2.extensions.cursor, letter: DeadLetter, actor: str, as_of: datetime
+) -> None:
+    """Drop a dead letter that was applied, and log who did it, in the caller's transaction."""
+    cursor.execute("delete from ops.dead_letters where event_id = %s", (letter.event_id,))
+    cursor.execute(
+        """
+        insert into ops.audit_log (actor, action, subject, before, after, at)
+        values (%s, 'replay_event', %s, jsonb_build_object('error', %s::text), null, %s)
+        """,
+        (actor, letter.event_id, letter.error, as_of),
+    )
+
+
+def retried(
+    cursor: psycopg2.extensions.cursor, letter: DeadLetter, error: str, as_of: datetime
+) -> None:
+    """Count one more attempt that failed, in the caller's transaction."""
+    cursor.execute(
+        "update ops.dead_letters set error = %s, attempts = attempts + 1, last_failed_at = %s"
+        " where event_id = %s",
+        (error[:500], as_of, letter.event_id),
+    )

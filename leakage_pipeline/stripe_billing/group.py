@@ -194,6 +194,7 @@ class GroupLoad:
 
     def outcome(self, object_name: str) -> Outcome:
         """Which objects are replaced, or gone, when only changes are read."""
+        self.pending(object_name)  # before the transaction that takes the marks off
         return self._outcomes.setdefault(object_name, Outcome())
 
     def again(self, object_name: str, ids: Collection[str]) -> Iterator[list[Json]]:
@@ -281,6 +282,10 @@ class GroupLoad:
                 page = []
         self.add(object_name, flatten(page, self.sync), len(page))
 
+    def merge_only(self, spec: TableSpec) -> None:
+        """Let the old rows of a table stay."""
+        self._merged.add(spec.name)
+
     def count(self, object_name: str, objects: int) -> None:
         """Count objects that leave no rows."""
         self._status(object_name).rows += objects
@@ -340,7 +345,7 @@ class GroupLoad:
         whole = [name for name in self._statuses if name not in self._outcomes]
         changes.take_all_off(cursor, whole, self._newest_mark)
         for name, outcome in self._outcomes.items():
-            marks = [mark for key, mark in self.pending(name).items() if key not in outcome.later]
+            marks = [mark for key, mark in self._marks[name].items() if key not in outcome.later]
             changes.take_off(cursor, name, marks)
             if name in self._statuses and name in HOMES:
                 self._statuses[name].rows = row_count(cursor, HOMES[name])

@@ -1,6 +1,7 @@
 """Asks Stripe how much a meter has counted for a customer, span by span, and loads the answers.
 
-One request per span that dbt asked for; one call at a time per customer and meter: Stripe's rule.
+One request per span that dbt asked for and no earlier answer still settles; one call at a time per
+customer and meter: Stripe's rule.
 An empty answer is null and never 0: Stripe not knowing of usage is not the same as no usage.
 """
 
@@ -16,6 +17,8 @@ import pyarrow as pa
 
 from leakage_pipeline.failures import PermanentFailure
 from leakage_pipeline.stripe_billing import tables
+from leakage_pipeline.stripe_billing.budget import read_budget
+from leakage_pipeline.stripe_billing.changes import Refresh
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.columns import Flattener, Sync
 from leakage_pipeline.stripe_billing.concurrency import gather
@@ -23,9 +26,11 @@ from leakage_pipeline.stripe_billing.errors import EndpointMissing, ObjectMissin
 from leakage_pipeline.stripe_billing.group import GroupLoad
 from leakage_pipeline.stripe_billing.load_result import LoadResult
 from leakage_pipeline.stripe_billing.objects import OBJECTS, Scalar
+from leakage_pipeline.stripe_billing.summary_answers import SpanKey, answered, note_answers
 from leakage_pipeline.stripe_billing.values import Json, decimal_text
 
 _OBJECT = "meter_event_summaries"
+_EVERYTHING = Refresh()
 
 _REQUESTS = """
     select requests.meter_id, requests.customer_id, requests.start_at, requests.end_at,
@@ -58,6 +63,11 @@ class SummaryRequest:
     start_at: datetime
     end_at: datetime
     formula: str | None = None
+
+    @property
+    def key(self) -> SpanKey:
+        """Meter, customer and the two instants."""
+        return self.meter_id, self.customer_id, self.start_at, self.end_at
 
     @property
     def pair(self) -> tuple[str, str]:
@@ -102,23 +112,35 @@ class Answer:
 
 
 def load_meter_event_summaries(
-    reader: StripeReader, conn: psycopg2.extensions.connection, as_of: datetime
+    reader: StripeReader,
+    conn: psycopg2.extensions.connection,
+    as_of: datetime,
+    how: Refresh = _EVERYTHING,
 ) -> LoadResult:
-    """Ask for every span in `intermediate.int_usage__summary_requests` and load the answers.
+    """Ask for the spans in `intermediate.int_usage__summary_requests` and load the answers.
 
     Args:
         reader: Access to the account.
         conn: The warehouse.
         as_of: Instant of the audit.
+        how: Whether answers that still hold need not be asked for again.
 
     Returns:
-        Rows by table.
+        Rows by table; answers that still hold are not counted.
 
     Raises:
         PermanentFailure: the table of requests is not there, or Stripe refuses a request as wrong.
         TransientFailure: Stripe keeps failing; nothing is written.
     """
-    with GroupLoad(reader, conn, as_of, (tables.METER_EVENT_SUMMARIES,)) as load:
+    spec = tables.METER_EVENT_SUMMARIES
+    questions = _requests(conn)
+    with GroupLoad(reader, conn, as_of, (spec,), how=how) as load:
+        partly = load.since is not None
+        held = answered(conn, as_of) if partly else set()
+        if partly:
+            load.merge_only(spec)
+        open_questions = [item for item in questions if item.key not in held]
+        affordable = open_questions[: read_budget(conn, as_of, how.read_budget).left]
         unknown: set[tuple[str, str]] = set()
 
         def rows(answers: Sequence[Answer], sync: Sync) -> dict[str, pa.RecordBatch]:
@@ -126,13 +148,18 @@ def load_meter_event_summaries(
             return _flatten(answers, sync)
 
         def ask() -> None:
-            load.add_each(_OBJECT, answers_of(reader, _requests(conn)), rows)
+            load.add_each(_OBJECT, answers_of(reader, affordable), rows)
 
-        if not load.attempt(_OBJECT, ask):
+        is_asked = load.attempt(_OBJECT, ask)
+        if not is_asked:
             load.spool.discard([_OBJECT])
         elif unknown:
             load.note(_OBJECT, f"Stripe does not know {len(unknown)} pairs of meter and customer")
-        return load.commit()
+        if len(affordable) < len(open_questions):
+            skipped = len(open_questions) - len(affordable)
+            load.note(_OBJECT, f"{skipped} spans were not asked about: the read budget is used up")
+        asked = [item.key for item in affordable] if is_asked else []
+        return load.commit(lambda cursor: note_answers(cursor, asked, as_of))
 
 
 def answers_of(reader: StripeReader, requests: Iterable[SummaryRequest]) -> Iterator[Answer]:

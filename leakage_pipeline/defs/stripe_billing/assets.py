@@ -1,8 +1,8 @@
 """Stripe's objects as assets: one step per natural group, each after those that it needs.
 
-Events come before all others, since they say which objects have changed. Then subscriptions, invoices
-and credit notes; prices, products, customers and coupons follow, because those that no list shows
-are found by what refers to them.
+Events come before all others, since they say which objects have changed. Then subscriptions,
+invoices and credit notes; prices, products, customers and coupons follow, because those that no
+list shows are found by what refers to them.
 """
 
 from collections.abc import Callable, Iterator
@@ -240,7 +240,14 @@ def stripe_events(
     warehouse: WarehouseResource,
     audit_run: AuditRun,
 ) -> Results:
-    """One row per event, merged by id, since Stripe forgets after 30 days; one per endpoint."""
+    """One row per event, merged by id, since Stripe forgets after 30 days; one per endpoint.
+
+    Webhooks that the product received are applied first, where the configuration names them.
+    """
+    with permanent_failures_end_the_run(), warehouse.connect() as conn:
+        received = stripe.receive_webhooks(conn, audit_run.as_of_for(context))
+    for reason in received.failed or ():
+        context.log.warning(f"a received webhook was not applied: {reason}")  # noqa: G004
     yield from _load(context, load_events, stripe, warehouse, audit_run)
 
 

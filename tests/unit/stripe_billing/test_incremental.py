@@ -26,7 +26,7 @@ PARTLY = Refresh(incremental=True, source="acct")
 
 @pytest.fixture(scope="module")
 def account() -> StripeAccount:
-    return generate(5, 40, FIRST).account
+    return generate(5, 25, FIRST).account
 
 
 @pytest.fixture
@@ -52,8 +52,8 @@ def _serve(server: StripeServer, account: StripeAccount, now: datetime) -> None:
     server.forget_requests()
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_three_nights_of_changes_leave_the_tables_of_a_full_load(
+@pytest.mark.parametrize("seed", [1, 2])
+def test_two_nights_of_changes_leave_the_tables_of_a_full_load(
     seed: int,
     account: StripeAccount,
     server: StripeServer,
@@ -65,14 +65,13 @@ def test_three_nights_of_changes_leave_the_tables_of_a_full_load(
     for conn in (warehouse, other):
         load_everything(reader, conn, FIRST, PARTLY)
     now = FIRST
-    for night in range(3):
+    for night in range(2):
         now += DAY
         account = next_night(account, int(now.timestamp()), seed * 10 + night)
         _serve(server, account, now)
-        load_everything(reader, warehouse, now, PARTLY)
-        partly = len(server.requests)
+        results = load_everything(reader, warehouse, now, PARTLY)
+        assert all(result.since == now - DAY for result in results[1:])
         load_everything(reader, other, now, Refresh())
         found, wanted = contents(warehouse), contents(other)
         for table, rows in wanted.items():
             assert found[table] == rows, (night, table)
-        assert partly < len(server.requests) - partly
