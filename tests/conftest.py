@@ -52,16 +52,33 @@ def server_url() -> Iterator[str]:
     home = Path(tempfile.mkdtemp(prefix="leakage-tests-"))
     cluster = Cluster(home)
     try:
-        yield cluster.ensure_running()
+        url = cluster.ensure_running()
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            off = sql.SQL("alter system set {} = off").format(sql.Identifier(setting))
+            _administer(url, off)  # nothing here outlives the session
+        _administer(url, sql.SQL("select pg_reload_conf()"))
+        yield url
     finally:
         cluster.stop()
         shutil.rmtree(home, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def template(server_url: str) -> Iterator[str]:
+    """Name of a database with every schema and loaded table in place, empty, to copy."""
+    name = f"test_template_{_WORKER}"
+    for url in _database(server_url, name):
+        connection = connect(url)
+        schemas.create_all(connection)
+        connection.close()
+        yield name
+
+
 @pytest.fixture
-def database_url(server_url: str) -> Iterator[str]:
-    """SQLAlchemy URL of an empty database that only this test sees."""
-    yield from _database(server_url, f"test_{uuid4().hex}")
+def database_url(server_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """SQLAlchemy URL of a database that only this test sees: empty, or with the tables in place."""
+    template = request.getfixturevalue("template") if "warehouse" in request.fixturenames else None
+    yield from _database(server_url, f"test_{uuid4().hex}", template)
 
 
 @pytest.fixture(scope="module")
@@ -77,10 +94,13 @@ def session_database_url(server_url: str) -> Iterator[str]:
     yield from _database(server_url, f"test_session_{_WORKER}")
 
 
-def _database(server_url: str, name: str) -> Iterator[str]:
+def _database(server_url: str, name: str, template: str | None = None) -> Iterator[str]:
     drop = sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+    create = sql.SQL("create database {} template {}").format(
+        sql.Identifier(name), sql.Identifier(template or "template1")
+    )
     _administer(server_url, drop)  # a run that was killed leaves its own
-    _administer(server_url, sql.SQL("create database {}").format(sql.Identifier(name)))
+    _administer(server_url, create)
     yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
     _administer(server_url, drop)
 
@@ -104,7 +124,6 @@ def warehouse(
     conn: psycopg2.extensions.connection,
 ) -> psycopg2.extensions.connection:
     """As `conn`, with every schema and loaded table in place, empty."""
-    schemas.create_all(conn)
     return conn
 
 
