@@ -97,6 +97,15 @@ def report(week: str | None, out: Path | None) -> None:
 
 
 @leakage.command()
+@AS_OF
+def digest(as_of: datetime | None) -> None:
+    """Tell Slack what is new, changed and recovered; once a day."""
+    from leakage_pipeline.commands.digest import digest as tell
+
+    tell(_settings(), as_of or _now(), _console())
+
+
+@leakage.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=_DEFAULT_PORT, show_default=True)
 @click.option("--review-port", default=_DEFAULT_PORT + 1, show_default=True)

@@ -24,8 +24,10 @@ from leakage_pipeline.classification.batches import Batches, BatchRun
 from leakage_pipeline.classification.cases import Case
 from leakage_pipeline.classification.prompt import Prompt
 from leakage_pipeline.classification.store import StoredAnswer
+from leakage_pipeline.settings import Settings
 
 DEFAULT_WORKERS = 4
+MODEL_VARIABLE = "ANTHROPIC_MODEL"
 _NO_ANSWER = Unavailable("api", "the batch came back without an answer to it")
 Answers = dict[str, StoredAnswer | Unavailable]
 
@@ -47,6 +49,18 @@ class ModelOptions:
     wait_seconds: float = 0
     poll_seconds: float = 20
     collect_only: bool = False
+
+
+def model_options(settings: Settings) -> ModelOptions:
+    """How a night asks the model: what the policy and ANTHROPIC_MODEL say."""
+    policy = settings.policy.classifier
+    return ModelOptions(
+        model=settings.environment.variables.get(MODEL_VARIABLE) or DEFAULT_MODEL,
+        max_calls=policy.max_calls,
+        max_dollars=policy.max_dollars,
+        batches=policy.batches,
+        wait_seconds=policy.wait_minutes * 60,
+    )
 
 
 @dataclass

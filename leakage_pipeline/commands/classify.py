@@ -1,5 +1,6 @@
 """`leakage review classify` and `leakage evaluate-classifier`: a person asks the classifier."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 from rich.console import Console
@@ -7,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from leakage_pipeline.classification import evaluation
-from leakage_pipeline.classification.answers import ModelOptions
+from leakage_pipeline.classification.answers import MODEL_VARIABLE, model_options
 from leakage_pipeline.classification.anthropic_classifier import DEFAULT_MODEL, AnthropicClassifier
 from leakage_pipeline.classification.evaluation import Score
 from leakage_pipeline.classification.run import classify_one
@@ -17,7 +18,6 @@ from leakage_pipeline.failures import ConfigurationError, PermanentFailure
 from leakage_pipeline.review import queue
 from leakage_pipeline.settings import Settings, environment_from, load_environment
 
-_MODEL_VARIABLE = "ANTHROPIC_MODEL"
 # A person is not kept waiting for a quarter of a minute.
 _RETRIES = 2
 
@@ -33,13 +33,7 @@ def classify_finding(settings: Settings, wanted: str, console: Console) -> None:
     Raises:
         PermanentFailure: No finding, or several, have an id that begins so.
     """
-    policy = settings.policy.classifier
-    options = ModelOptions(
-        model=settings.environment.variables.get(_MODEL_VARIABLE) or DEFAULT_MODEL,
-        max_calls=policy.max_calls,
-        max_dollars=policy.max_dollars,
-        max_retries=_RETRIES,
-    )
+    options = replace(model_options(settings), max_retries=_RETRIES)
     with opened(settings) as connection:
         detection_id = queue.find(connection, wanted)["detection_id"]
         as_of = newest_audit(connection)
@@ -96,7 +90,7 @@ def _model(max_dollars: Decimal) -> AnthropicClassifier:
     return AnthropicClassifier(
         environment.anthropic_api_key,
         base_url=environment.anthropic_base_url,
-        model=variables.get(_MODEL_VARIABLE) or DEFAULT_MODEL,
+        model=variables.get(MODEL_VARIABLE) or DEFAULT_MODEL,
         max_calls=2**31,
         max_dollars=max_dollars,
     )

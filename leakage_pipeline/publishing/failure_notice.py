@@ -6,18 +6,20 @@ Does not use the ledger: the database may be the very thing that failed.
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackClientError
 
-from leakage_pipeline.publishing.slack_sender import CHANNEL_VARIABLE, DEFAULT_CHANNEL
 from leakage_pipeline.settings import Environment
 
 _TIMEOUT_SECONDS = 30
 _LONGEST_TEXT = 2000
 
 
-def post_failure(environment: Environment, job: str, run_id: str, reason: str) -> bool:
+def post_failure(
+    environment: Environment, channel: str, job: str, run_id: str, reason: str
+) -> bool:
     """Say in the channel that a run failed.
 
     Args:
-        environment: Token, address and channel.
+        environment: Token and address.
+        channel: Where to.
         job: Name of the job.
         run_id: Dagster's id of the run.
         reason: The failure's own message, which never holds a secret.
@@ -34,7 +36,6 @@ def post_failure(environment: Environment, job: str, run_id: str, reason: str) -
         base_url=environment.slack_api_base_url or WebClient.BASE_URL,
         timeout=_TIMEOUT_SECONDS,
     )
-    channel = environment.variables.get(CHANNEL_VARIABLE) or DEFAULT_CHANNEL
     text = f"{job} failed, nothing was published: {reason} (run {run_id})"
     try:
         client.chat_postMessage(channel=channel, text=text[:_LONGEST_TEXT], mrkdwn=False)

@@ -1,4 +1,4 @@
-"""Posts the digest to Slack once, through the ledger, and writes it beside the report in any case.
+"""Posts to Slack, each message once, through the ledger; in test mode to one private channel.
 
 Only a rate limit is tried again at once: after a lost answer the message may already be there.
 """
@@ -6,8 +6,7 @@ Only a rate limit is tried again at once: after a lost answer the message may al
 import hashlib
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import Any
 from urllib.error import URLError
 
@@ -17,9 +16,9 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.http_retry.builtin_handlers import RateLimitErrorRetryHandler
 
 from leakage_pipeline.failures import PermanentFailure, TransientFailure, is_transient_status
-from leakage_pipeline.publishing.files import reports_folder, write_text
 from leakage_pipeline.publishing.ledger import (
     NotSentError,
+    Outcome,
     Publication,
     UnconfirmedError,
     publish_once,
@@ -33,6 +32,7 @@ _EVENT_TYPE = "leakage_digest"
 _TIMEOUT_SECONDS = 30
 _RATE_LIMIT_RETRIES = 3
 _HISTORY = 100
+_REPLIES = 1000
 _ERROR_CODE = re.compile(r"[a-z_]{2,60}")
 _CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{6,}")
 # What the SDK raises over an answer that is JSON but none of Slack's.
@@ -42,72 +42,106 @@ _MAY_HAVE_ARRIVED = frozenset({"internal_error", "fatal_error", "request_timeout
 
 
 @dataclass(frozen=True)
-class DigestResult:
-    """What became of the digest, and where it can be read."""
+class Target:
+    """Where a message goes. In test mode that is one private channel, whatever it is meant for."""
 
-    sent: bool
-    note: str
     channel: str
-    remote_id: str | None
-    json_path: Path
-    text_path: Path
+    meant_for: str
+
+    @property
+    def name(self) -> str:
+        """How the ledger knows it: what was posted in test mode is not posted for real."""
+        if self.channel == self.meant_for:
+            return self.channel
+        return f"{self.channel} for {self.meant_for}"
 
 
-def publish_digest(
-    conn: Connection, settings: Settings, as_of: datetime, message: SlackMessage
-) -> DigestResult:
-    """Write the digest to files and, when there is a token, post it once a day.
+def main_channel(settings: Settings) -> str:
+    """The channel of the digest: the policy's, else SLACK_CHANNEL's, else the default."""
+    return (
+        settings.policy.slack.channel
+        or settings.environment.variables.get(CHANNEL_VARIABLE)
+        or DEFAULT_CHANNEL
+    )
+
+
+def target_for(settings: Settings, meant_for: str) -> Target:
+    """Where a message for this channel really goes."""
+    return Target(settings.policy.slack.test_channel or meant_for, meant_for)
+
+
+class SlackPoster:
+    """Posts messages once each, through the ledger.
 
     Args:
         conn: Warehouse connection, for the ledger.
-        settings: Token, address and home folder. The channel is SLACK_CHANNEL's, else the default.
-        as_of: The run's instant; its UTC day is the message's key, so a repeated run posts nothing.
-        message: The composed digest.
-
-    Raises:
-        PermanentFailure: Slack refused it, for instance because the token was revoked.
-        TransientFailure: Slack could not be reached, or did not confirm.
+        settings: Token and address; without a token nothing may be posted.
+        as_of: The run's instant.
     """
-    channel = settings.environment.variables.get(CHANNEL_VARIABLE) or DEFAULT_CHANNEL
-    key = f"digest/{channel}/{as_of.astimezone(UTC):%Y-%m-%d}"
-    metadata = {"event_type": _EVENT_TYPE, "event_payload": {"key": key}}
-    body = message.as_json(channel, metadata)
-    folder = reports_folder(settings.home)
-    json_path = write_text(folder / "slack_digest.json", body)
-    text_path = write_text(folder / "slack_digest.txt", message.as_text())
-    token = settings.environment.slack_bot_token
-    if token is None:
-        note = "No SLACK_BOT_TOKEN: written to a file instead of posted."
-        return DigestResult(
-            sent=False,
-            note=note,
-            channel=channel,
-            remote_id=None,
-            json_path=json_path,
-            text_path=text_path,
+
+    def __init__(self, conn: Connection, settings: Settings, as_of: datetime) -> None:
+        token = settings.environment.slack_bot_token
+        self._token = token.get_secret_value() if token else None
+        self._base_url = settings.environment.slack_api_base_url
+        self._conn = conn
+        self._as_of = as_of
+
+    @property
+    def may_post(self) -> bool:
+        """Whether there is a token."""
+        return self._token is not None
+
+    def post(
+        self,
+        target: Target,
+        key: str,
+        message: SlackMessage,
+        *,
+        thread_ts: str | None = None,
+        broadcast: bool = False,
+    ) -> Outcome:
+        """Post a message unless the ledger says that it is out already.
+
+        Args:
+            target: Where to.
+            key: What makes it the same message; the target's name is put before it.
+            message: What it says.
+            thread_ts: The message whose thread it belongs into.
+            broadcast: Show an answer in the channel too.
+
+        Raises:
+            PermanentFailure: Slack refused it, for instance because the token was revoked.
+            TransientFailure: Slack could not be reached, or did not confirm.
+        """
+        if self._token is None:
+            return Outcome(sent=False, remote_id=None, note="No SLACK_BOT_TOKEN: not posted.")
+        slack = _Slack(self._token, self._base_url, target.channel)
+        kind, _, rest = key.partition("/")
+        full_key = f"{kind}/{target.name}/{rest}"
+        if target.channel != target.meant_for:
+            message = message.for_test(target.meant_for)
+        metadata = event_metadata(full_key)
+        body = message.as_json(target.channel, metadata)
+        publication = Publication(
+            target.channel, full_key, hashlib.sha256(body.encode()).hexdigest()
         )
-    slack = _Slack(token.get_secret_value(), settings.environment.slack_api_base_url, channel)
-    publication = Publication(channel, key, hashlib.sha256(body.encode()).hexdigest())
-    try:
-        outcome = publish_once(
-            conn,
-            publication,
-            as_of,
-            send=lambda: slack.post(message, metadata),
-            find=lambda: slack.find(key),
-        )
-    except NotSentError as error:
-        raise PermanentFailure(str(error)) from None
-    except UnconfirmedError as error:
-        raise TransientFailure(str(error)) from None
-    return DigestResult(
-        sent=outcome.sent,
-        note=outcome.note,
-        channel=channel,
-        remote_id=outcome.remote_id,
-        json_path=json_path,
-        text_path=text_path,
-    )
+        try:
+            return publish_once(
+                self._conn,
+                publication,
+                self._as_of,
+                send=lambda: slack.post(message, metadata, thread_ts, broadcast=broadcast),
+                find=lambda: slack.find(full_key, thread_ts),
+            )
+        except NotSentError as error:
+            raise PermanentFailure(str(error)) from None
+        except UnconfirmedError as error:
+            raise TransientFailure(str(error)) from None
+
+
+def event_metadata(key: str) -> dict[str, Any]:
+    """What lets a message be found again."""
+    return {"event_type": _EVENT_TYPE, "event_payload": {"key": key}}
 
 
 class _Slack:
@@ -124,8 +158,18 @@ class _Slack:
         )
         self._channel = channel
 
-    def post(self, message: SlackMessage, metadata: dict[str, Any]) -> str:
+    def post(
+        self,
+        message: SlackMessage,
+        metadata: dict[str, Any],
+        thread_ts: str | None,
+        *,
+        broadcast: bool,
+    ) -> str:
         """Post the message and return its timestamp, which is its id."""
+        thread: dict[str, Any] = (
+            {"thread_ts": thread_ts, "reply_broadcast": broadcast} if thread_ts else {}
+        )
         try:
             response = self._client.chat_postMessage(
                 channel=self._channel,
@@ -134,6 +178,7 @@ class _Slack:
                 metadata=metadata,
                 unfurl_links=False,
                 unfurl_media=False,
+                **thread,
             )
         except SlackApiError as error:
             raise self._refusal(error) from None
@@ -144,8 +189,11 @@ class _Slack:
             raise self._unconfirmed() from None
         return str(response.get("ts"))
 
-    def find(self, key: str) -> str | None:
-        """Look for the message with this key among the channel's latest; None when it is not there.
+    def find(self, key: str, thread_ts: str | None) -> str | None:
+        """Look for the message with this key among the latest of the channel or of the thread.
+
+        Returns:
+            Its timestamp; None when it is not there.
 
         Raises:
             UnconfirmedError: Slack does not let us look.
@@ -154,9 +202,14 @@ class _Slack:
             channel = self._channel_id()
             if channel is None:
                 raise self._unconfirmed()
-            history = self._client.conversations_history(
-                channel=channel, include_all_metadata=True, limit=_HISTORY
-            )
+            if thread_ts:
+                history = self._client.conversations_replies(
+                    channel=channel, ts=thread_ts, include_all_metadata=True, limit=_REPLIES
+                )
+            else:
+                history = self._client.conversations_history(
+                    channel=channel, include_all_metadata=True, limit=_HISTORY
+                )
         except (SlackClientError, URLError, OSError, *_FOREIGN):
             raise self._unconfirmed() from None
         for posted in history.get("messages") or []:
@@ -182,18 +235,18 @@ class _Slack:
         status = getattr(error.response, "status_code", 0) or 0
         code = _error_code(error.response)
         if _rate_limited(status):
-            return TransientFailure("Slack's rate limit did not clear; the digest was not posted")
+            return TransientFailure("Slack's rate limit did not clear; the message was not posted")
         # Without one of Slack's own error codes it was not Slack that answered.
         if not code or code in _MAY_HAVE_ARRIVED or is_transient_status(status):
             return self._unconfirmed()
         return NotSentError(
-            f"Slack refused the digest for {self._channel}: {code}; check SLACK_BOT_TOKEN, its "
+            f"Slack refused the message for {self._channel}: {code}; check SLACK_BOT_TOKEN, its "
             "chat:write scope, and that the app is in the channel"
         )
 
     def _unconfirmed(self) -> UnconfirmedError:
         return UnconfirmedError(
-            f"Slack did not confirm the digest for {self._channel}; the next try looks it up in "
+            f"Slack did not confirm the message for {self._channel}; the next try looks it up in "
             "the channel first (scopes channels:read, channels:history) and posts it if it is "
             "not there"
         )

@@ -10,6 +10,7 @@ import pytest
 from leakage_pipeline.defs.publishing.assets import (
     detection_state,
     findings_csv,
+    slack_alerts,
     slack_digest,
     weekly_recovery_report,
 )
@@ -18,7 +19,7 @@ from tests.unit.publishing import company, sample, slack_server
 from tests.unit.publishing.slack_server import Reply
 
 Connection = psycopg2.extensions.connection
-NIGHTLY = [detection_state, findings_csv, slack_digest]
+NIGHTLY = [detection_state, findings_csv, slack_alerts, slack_digest]
 
 
 @pytest.fixture
@@ -84,14 +85,24 @@ def test_a_revoked_slack_token_fails_once_with_one_clear_line(
     assert metadata(result, "publishing__findings_csv")["dagster/row_count"]
 
 
-def test_a_check_that_failed_in_the_run_stands_in_the_digest(resources: dict[str, object]) -> None:
+def test_a_check_that_failed_in_the_audit_stands_in_the_digest(
+    resources: dict[str, object],
+) -> None:
     @dg.asset_check(asset=detection_state, blocking=True)
     def totals_agree() -> dg.AssetCheckResult:
         return dg.AssetCheckResult(
             passed=False, severity=dg.AssetCheckSeverity.WARN, description="Totals differ."
         )
 
-    result = dg.materialize([*NIGHTLY, totals_agree], resources=resources)
+    audit = dg.Definitions(
+        assets=[detection_state],
+        asset_checks=[totals_agree],
+        jobs=[dg.define_asset_job("nightly_audit", executor_def=dg.in_process_executor)],
+        resources=resources,
+    ).resolve_job_def("nightly_audit")
+    with dg.DagsterInstance.ephemeral() as instance:
+        audit.execute_in_process(instance=instance)
+        result = dg.materialize([slack_digest], resources=resources, instance=instance)
     digest = metadata(result, "publishing__slack_digest")
     text = Path(str(digest["text"])).read_text(encoding="utf-8")
     assert "A check of publishing.detection_state failed: Totals differ." in text

@@ -11,7 +11,9 @@ import pytest
 import yaml
 
 from leakage_pipeline.definitions import defs
+from leakage_pipeline.defs.automation.schedules import digest_schedule, slack_policy
 from leakage_pipeline.defs.resources import EXCLUSIVE_JOB
+from leakage_pipeline.policy import SlackPolicy
 
 ROOT = Path(__file__).resolve().parents[2]
 LOAD = """
@@ -45,15 +47,19 @@ def test_loads_with_an_empty_environment_and_no_network(tmp_path: Path) -> None:
     assert not (tmp_path / ".leakage").exists()
 
 
-def test_the_two_jobs_share_all_assets_between_them(repository: dg.RepositoryDefinition) -> None:
+def test_the_jobs_share_all_assets_between_them(repository: dg.RepositoryDefinition) -> None:
     nightly = repository.get_job("nightly_audit").asset_layer.selected_asset_keys
     weekly = repository.get_job("weekly_report").asset_layer.selected_asset_keys
     assert weekly == {dg.AssetKey(["publishing", "weekly_recovery_report"])}
+    digest = repository.get_job("daily_digest").asset_layer.selected_asset_keys
+    assert digest - nightly == {dg.AssetKey(["publishing", "slack_digest"])}
+    # What the model's batch answered since the night belongs into the digest.
+    assert digest & nightly == {dg.AssetKey(["ops", "classifications"])}
     assert not nightly & weekly
     materializable = {
         key for key, spec in repository.assets_defs_by_key.items() if spec.is_materializable
     }
-    assert nightly | weekly == materializable
+    assert nightly | digest | weekly == materializable
     assert dg.AssetKey(["marts", "fct_leakage_detections"]) in nightly
     assert EXCLUSIVE_JOB == "nightly_audit"
 
@@ -62,6 +68,7 @@ def test_the_two_jobs_share_all_assets_between_them(repository: dg.RepositoryDef
     ("name", "cron", "tick"),
     [
         ("nightly_audit_schedule", "0 6 * * *", "2026-11-21T06:00:00+00:00"),
+        ("daily_digest_schedule", "0 17 * * *", "2026-11-21T17:00:00+00:00"),
         ("weekly_report_schedule", "0 7 * * 5", "2026-11-27T07:00:00+00:00"),
     ],
 )
@@ -80,6 +87,24 @@ def test_a_scheduled_run_takes_the_scheduled_time_for_now(
     assert datetime.fromisoformat(config["as_of"]) == datetime.fromisoformat(tick)
     assert request.run_key == config["as_of"]
     assert dg.validate_run_config(repository.get_job(schedule.job_name), request.run_config)
+
+
+def test_the_digest_is_told_at_the_policy_s_hour_in_its_time_zone() -> None:
+    schedule = digest_schedule(SlackPolicy(digest_at="08:05", timezone="Europe/Berlin"))
+    assert schedule.cron_schedule == "5 8 * * *"
+    assert schedule.execution_timezone == "Europe/Berlin"
+
+
+def test_a_configuration_that_cannot_be_read_leaves_the_schedule_at_its_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "leakage.yaml").write_text("sources: {}\npolicy: {slack: {digest_at: 5 pm}}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LEAKAGE_CONFIG", raising=False)
+    assert slack_policy() == SlackPolicy()
+    good = "sources: {}\npolicy: {slack: {digest_at: '09:30', timezone: Asia/Tokyo}}\n"
+    (tmp_path / "leakage.yaml").write_text(good)
+    assert slack_policy().timezone == "Asia/Tokyo"
 
 
 def test_dagster_yaml_stores_in_postgres_and_sends_no_telemetry() -> None:

@@ -4,15 +4,22 @@ import re
 
 import dagster as dg
 
-from leakage_pipeline.defs.automation.jobs import nightly_audit, weekly_report
+from leakage_pipeline.defs.automation.jobs import daily_digest, nightly_audit, weekly_report
+from leakage_pipeline.failures import ConfigurationError
 from leakage_pipeline.publishing.failure_notice import post_failure
-from leakage_pipeline.settings import environment_from, load_environment
+from leakage_pipeline.publishing.slack_sender import (
+    CHANNEL_VARIABLE,
+    DEFAULT_CHANNEL,
+    main_channel,
+    target_for,
+)
+from leakage_pipeline.settings import environment_from, load_environment, load_settings
 
 _EXCEPTION_NAME = re.compile(r"^[A-Za-z_][\w.]*: ")
 
 
 @dg.run_failure_sensor(
-    monitored_jobs=[nightly_audit, weekly_report],
+    monitored_jobs=[nightly_audit, daily_digest, weekly_report],
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def run_failed(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
@@ -22,8 +29,14 @@ def run_failed(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
         return dg.SkipReason(f"{run.run_id} is retried")
     reason = root_message(context)
     context.log.error(f"{run.job_name} failed: {reason}")  # noqa: G004 - Dagster's logger
-    environment = environment_from(load_environment())
-    if not post_failure(environment, run.job_name, run.run_id, reason):
+    variables = load_environment()
+    try:
+        settings = load_settings()
+        channel = target_for(settings, main_channel(settings)).channel
+    except ConfigurationError:  # which may be the very failure
+        channel = variables.get(CHANNEL_VARIABLE) or DEFAULT_CHANNEL
+    environment = environment_from(variables)
+    if not post_failure(environment, channel, run.job_name, run.run_id, reason):
         return dg.SkipReason("Slack has no token or did not take the message; see the log")
     return None
 

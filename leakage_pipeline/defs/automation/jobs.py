@@ -1,6 +1,6 @@
-"""The two jobs: the nightly audit (all but the weekly report) and the weekly report.
+"""The jobs: the nightly audit, the daily digest, the weekly report.
 
-Both run in one process: the steps are few and large, and a process of its own would cost each 2-3
+All run in one process: the steps are few and large, and a process of its own would cost each 2-3
 seconds.
 """
 
@@ -9,12 +9,16 @@ import dagster as dg
 from leakage_pipeline.defs.automation.progress import progress_logger
 
 WEEKLY_GROUP = "weekly_report"
+DIGEST_GROUP = "daily_digest"
 
 _weekly_assets = dg.AssetSelection.groups(WEEKLY_GROUP)
+_digest_assets = dg.AssetSelection.groups(DIGEST_GROUP)
+# What the classifier's batch answered since the night belongs into the digest.
+_classifications = dg.AssetSelection.assets(["ops", "classifications"])
 
 nightly_audit = dg.define_asset_job(
     "nightly_audit",
-    selection=dg.AssetSelection.all() - _weekly_assets,
+    selection=dg.AssetSelection.all() - _weekly_assets - _digest_assets,
     description="Load Stripe, usage and contracts, compute the bridge, publish the findings.",
     executor_def=dg.in_process_executor,
 )
@@ -26,10 +30,18 @@ weekly_report = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 
+daily_digest = dg.define_asset_job(
+    "daily_digest",
+    selection=_digest_assets | _classifications,
+    description="Collect what the model answered, and tell Slack what is new since yesterday.",
+    config={"ops": {"ops__classifications": {"config": {"collect_only": True}}}},
+    executor_def=dg.in_process_executor,
+)
+
 
 @dg.definitions
 def jobs() -> dg.Definitions:
     """The jobs, and the logger that `leakage audit` draws its progress from."""
     return dg.Definitions(
-        jobs=[nightly_audit, weekly_report], loggers={"progress": progress_logger}
+        jobs=[nightly_audit, daily_digest, weekly_report], loggers={"progress": progress_logger}
     )

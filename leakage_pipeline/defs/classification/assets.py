@@ -4,26 +4,24 @@ Model and budget are the run's configuration; the key comes from the environment
 rules classify everything and every row says so.
 """
 
+from dataclasses import replace
 from decimal import Decimal
 
 import dagster as dg
 from pydantic import Field
 
-from leakage_pipeline.classification.answers import ModelOptions
+from leakage_pipeline.classification.answers import MODEL_VARIABLE, ModelOptions, model_options
 from leakage_pipeline.classification.anthropic_classifier import DEFAULT_MODEL
 from leakage_pipeline.classification.run import classify
 from leakage_pipeline.defs.resources import AuditRun, SettingsResource, WarehouseResource
 from leakage_pipeline.settings import Settings
-
-_MODEL_VARIABLE = "ANTHROPIC_MODEL"
-_MINUTE = 60
 
 
 class ClassificationConfig(dg.Config):
     """What a run may spend on the model; what is not given here says `policy.classifier`."""
 
     model: str | None = Field(
-        default=None, description=f"Model id; default {_MODEL_VARIABLE}, else {DEFAULT_MODEL}"
+        default=None, description=f"Model id; default {MODEL_VARIABLE}, else {DEFAULT_MODEL}"
     )
     max_calls: int | None = Field(default=None, ge=0, description="Requests of one run")
     max_dollars: str | None = Field(
@@ -36,16 +34,14 @@ class ClassificationConfig(dg.Config):
     )
 
 
-def model_options(settings: Settings, config: ClassificationConfig | None = None) -> ModelOptions:
-    """How a night asks the model: as the policy says, unless the run says otherwise."""
-    config = config or ClassificationConfig()
-    policy = settings.policy.classifier
-    return ModelOptions(
-        model=config.model or settings.environment.variables.get(_MODEL_VARIABLE) or DEFAULT_MODEL,
-        max_calls=policy.max_calls if config.max_calls is None else config.max_calls,
-        max_dollars=Decimal(config.max_dollars) if config.max_dollars else policy.max_dollars,
-        batches=policy.batches,
-        wait_seconds=policy.wait_minutes * _MINUTE,
+def options_of(settings: Settings, config: ClassificationConfig) -> ModelOptions:
+    """How this run asks the model: as the policy says, unless the run says otherwise."""
+    options = model_options(settings)
+    return replace(
+        options,
+        model=config.model or options.model,
+        max_calls=options.max_calls if config.max_calls is None else config.max_calls,
+        max_dollars=Decimal(config.max_dollars) if config.max_dollars else options.max_dollars,
         collect_only=config.collect_only,
     )
 
@@ -75,7 +71,7 @@ def classifications(
     answers are kept by the hash of the question in `ops.classification_answers`.
     """
     loaded = settings.get()
-    options = model_options(loaded, config)
+    options = options_of(loaded, config)
     with warehouse.connect() as conn:
         summary = classify(conn, loaded, audit_run.as_of_for(context), options)
     if summary.note:

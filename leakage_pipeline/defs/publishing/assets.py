@@ -1,4 +1,4 @@
-"""What the nightly audit publishes: status of findings, CSV, Slack digest; and the weekly report.
+"""What is published: status of findings, CSV, alerts; the daily digest; the weekly report.
 
 Every asset may run again: files are replaced, states keep what people set, messages go out once.
 """
@@ -15,26 +15,32 @@ from leakage_pipeline.defs.failures import (
     RETRY_POLICY,
     permanent_failures_end_the_run,
 )
-from leakage_pipeline.defs.publishing.failed_checks import (
-    failed_checks_of_latest_audit,
-    failed_checks_of_run,
-)
+from leakage_pipeline.defs.publishing.failed_checks import failed_checks_of_latest_audit
 from leakage_pipeline.defs.resources import AuditRun, SettingsResource, WarehouseResource
+from leakage_pipeline.publishing.alerts import publish_alerts
 from leakage_pipeline.publishing.csv_export import findings_csv_name, write_findings_csv
 from leakage_pipeline.publishing.detection_state import update_detection_state
-from leakage_pipeline.publishing.digest import publish_nightly_digest
+from leakage_pipeline.publishing.digest import publish_digest
 from leakage_pipeline.publishing.files import reports_folder
 from leakage_pipeline.publishing.mail import send_mail_once
 from leakage_pipeline.publishing.report import build_report
 
 GROUP = "publishing"
 WEEKLY_GROUP = "weekly_report"
+DIGEST_GROUP = "daily_digest"
 _CLASSIFICATIONS = dg.AssetKey(["ops", "classifications"])
 _STATE = dg.AssetKey(["publishing", "detection_state"])
 
 
 def _marts(*names: str) -> list[dg.AssetKey]:
     return [dg.AssetKey(["marts", name]) for name in names]
+
+
+_TOLD_IN_SLACK = [
+    _CLASSIFICATIONS,
+    _STATE,
+    *_marts("fct_leakage_detections", "fct_incidents", "dim_customers", "fct_revenue_recovered"),
+]
 
 
 @dg.asset(
@@ -84,13 +90,35 @@ def findings_csv(
 
 
 @dg.asset(
-    key=["publishing", "slack_digest"],
-    deps=[
-        _CLASSIFICATIONS,
-        _STATE,
-        *_marts("fct_leakage_detections", "fct_incidents", "dim_customers"),
-    ],
+    key=["publishing", "slack_alerts"],
+    deps=_TOLD_IN_SLACK,
     group_name=GROUP,
+    kinds={"slack"},
+    retry_policy=RETRY_POLICY,
+)
+def slack_alerts(
+    context: dg.AssetExecutionContext,
+    settings: SettingsResource,
+    warehouse: WarehouseResource,
+    audit_run: AuditRun,
+) -> dg.MaterializeResult[None]:
+    """What is severe and new, told in Slack at once, each once and in a message of its own.
+
+    From which severity on says `policy.slack.at_once`; the rest stands in the day's digest.
+    """
+    with permanent_failures_end_the_run(), warehouse.connect() as conn:
+        result = publish_alerts(conn, settings.get(), audit_run.as_of_for(context))
+    if result.note:
+        context.log.info(result.note)
+    return dg.MaterializeResult(
+        metadata={"severe": result.severe, "posted": result.posted, "note": result.note}
+    )
+
+
+@dg.asset(
+    key=["publishing", "slack_digest"],
+    deps=_TOLD_IN_SLACK,
+    group_name=DIGEST_GROUP,
     kinds={"slack"},
     retry_policy=RETRY_POLICY,
 )
@@ -100,19 +128,19 @@ def slack_digest(
     warehouse: WarehouseResource,
     audit_run: AuditRun,
 ) -> dg.MaterializeResult[None]:
-    """The night's findings as one Slack message per day, incidents first.
+    """What is new, changed and recovered since the last digest, as one Slack message per day.
 
-    Posted once, through the ledger in `ops.publications`; without a token written to a file.
+    Posted once, through the ledger in `ops.publications`; what changed is answered in the thread
+    that first told of it. Without a token written to a file.
     """
-    warnings = failed_checks_of_run(context.instance, context.run.run_id)
+    warnings = failed_checks_of_latest_audit(context.instance)
     with permanent_failures_end_the_run(), warehouse.connect() as conn:
-        result = publish_nightly_digest(
-            conn, settings.get(), audit_run.as_of_for(context), warnings
-        )
+        result = publish_digest(conn, settings.get(), audit_run.as_of_for(context), warnings)
     context.log.info(result.note)
     return dg.MaterializeResult(
         metadata={
             "slack_posted": result.sent,
+            "messages": result.messages,
             "note": result.note,
             "channel": result.channel,
             "message": _path(result.json_path),

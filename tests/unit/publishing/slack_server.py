@@ -33,6 +33,14 @@ class Slack:
     history_error: str | None = None
     channel: str = "revenue-leakage"
 
+    def texts(self, channel: str | None = None) -> list[str]:
+        """What was posted, oldest first, all blocks of a message as one text."""
+        return [
+            json.dumps(m["blocks"], ensure_ascii=False)
+            for m in reversed(self.messages)
+            if channel in (None, m["channel"])
+        ]
+
 
 @contextmanager
 def serve() -> Iterator[Slack]:
@@ -92,6 +100,13 @@ class _Handler(BaseHTTPRequestHandler):
         slack.messages.insert(0, {**json.loads(raw), "ts": stamp})
         return planned or Reply(body={"ok": True, "ts": stamp, "channel": "C0REVENUE"})
 
+    def _conversations_replies(self, slack: Slack, raw: str) -> Reply:
+        if slack.history_error:
+            return Reply(body={"ok": False, "error": slack.history_error})
+        (thread,) = parse_qs(raw)["ts"]
+        found = [m for m in slack.messages if thread in (m["ts"], m.get("thread_ts"))]
+        return Reply(body={"ok": True, "messages": found})
+
     def _conversations_list(self, slack: Slack, _raw: str) -> Reply:
         channels = [{"id": "C0REVENUE", "name": slack.channel}]
         return Reply(body={"ok": True, "channels": channels, "response_metadata": {}})
@@ -100,7 +115,8 @@ class _Handler(BaseHTTPRequestHandler):
         if slack.history_error:
             return Reply(body={"ok": False, "error": slack.history_error})
         assert parse_qs(raw)["channel"] == ["C0REVENUE"]
-        return Reply(body={"ok": True, "messages": slack.messages})
+        roots = [m for m in slack.messages if "thread_ts" not in m]
+        return Reply(body={"ok": True, "messages": roots})
 
     def log_message(self, *_: object) -> None:
         """Stay silent."""

@@ -11,10 +11,11 @@ import psycopg2.extensions
 import pytest
 
 from leakage_pipeline.failures import PermanentFailure, TransientFailure
-from leakage_pipeline.publishing.digest import publish_nightly_digest
-from leakage_pipeline.publishing.leaks import group_leaks
-from leakage_pipeline.publishing.slack_message import DigestContent, SlackMessage, build_message
-from leakage_pipeline.publishing.slack_sender import DigestResult
+from leakage_pipeline.publishing.digest import DigestResult, publish_digest
+from leakage_pipeline.publishing.digest_message import Changes, DigestContent, build_digest
+from leakage_pipeline.publishing.leaks import Leak, group_leaks
+from leakage_pipeline.publishing.slack_message import SlackMessage
+from leakage_pipeline.publishing.topics import find_topics
 from leakage_pipeline.settings import Settings
 from tests.unit.classification.examples import finding
 from tests.unit.publishing import sample, slack_server
@@ -46,8 +47,14 @@ def texts(message: SlackMessage) -> str:
     return json.dumps(message.blocks, ensure_ascii=False)
 
 
+def content(leaks: list[Leak], *warnings: str, company: str = "Acme") -> DigestContent:
+    new = find_topics(leaks, [], {})
+    changes = Changes(since=None, new=new, changed=[], gone=[], recovered=[], unchanged=0)
+    return DigestContent(company, "usd", AS_OF, AS_OF, leaks, changes, warnings)
+
+
 def publish(conn: Connection, settings: Settings) -> DigestResult:
-    return publish_nightly_digest(conn, settings, AS_OF)
+    return publish_digest(conn, settings, AS_OF)
 
 
 # ---------------------------------------------------------------------- the message
@@ -90,8 +97,7 @@ def test_names_from_outside_cannot_mention_link_or_command() -> None:
         [finding(detection_id=name, customer_id=name, customer_name=name) for name in names],
         AS_OF,
     )
-    content = DigestContent("A <b> & C", "usd", AS_OF, leaks, [], ["check <!here> failed"])
-    message = build_message(content)
+    message = build_digest(content(leaks, "check <!here> failed", company="A <b> & C"))
     assert "<!" not in texts(message)
     assert "<@" not in texts(message)
     assert "<http" not in texts(message)
@@ -111,7 +117,7 @@ def test_a_huge_night_stays_within_slack_s_limits() -> None:
         )
         for number in range(600)
     ]
-    message = build_message(DigestContent("A", "usd", AS_OF, group_leaks(many, AS_OF), []))
+    message = build_digest(content(group_leaks(many, AS_OF)))
     assert len(message.blocks) <= 50
     for block in message.blocks:
         if block["type"] == "section":
@@ -120,13 +126,13 @@ def test_a_huge_night_stays_within_slack_s_limits() -> None:
 
 
 def test_a_night_without_findings_says_so() -> None:
-    message = build_message(DigestContent("Acme", "usd", AS_OF, [], []))
+    message = build_digest(content([]))
     assert "nothing found" in message.text
 
 
 def test_failed_checks_stand_in_the_message() -> None:
-    content = DigestContent("Acme", "usd", AS_OF, [], [], ["A check of marts.x failed: totals."])
-    assert "*Please note*" in texts(build_message(content))
+    told = build_digest(content([], "A check of marts.x failed: totals."))
+    assert "*Please note*" in texts(told)
 
 
 def test_what_people_dismissed_is_not_told_again(filled: Connection, tmp_path: Path) -> None:
@@ -168,7 +174,7 @@ def test_the_next_day_has_its_own_message(
     filled: Connection, settings: Settings, slack: Slack
 ) -> None:
     publish(filled, settings)
-    publish_nightly_digest(filled, settings, AS_OF + timedelta(days=1))
+    publish_digest(filled, settings, AS_OF + timedelta(days=1))
     assert len(slack.messages) == 2
 
 
