@@ -145,6 +145,34 @@ def undo(ids: tuple[str, ...], by: str) -> None:
     run.decide(load_settings(), ids, run.undo(by, _now()), _console())
 
 
+@review.group()
+def sample() -> None:
+    """Check the month's five drawn customers by hand: list, record."""
+
+
+@sample.command(name="list")
+@click.option("--month", metavar="YYYY-MM", help="Default: the newest audit's.")
+def list_sample(month: str | None) -> None:
+    """Show the customers to check, and what was found at each."""
+    from leakage_pipeline.commands.sample import print_sample
+
+    print_sample(load_settings(), month, _console())
+
+
+@sample.command()
+@click.argument("customer_id", metavar="CUSTOMER")
+@click.option("--verdict", type=click.Choice(("right", "missed", "wrong")), required=True)
+@click.option("--note", default="", help="What was missed or wrong.")
+@click.option("--month", metavar="YYYY-MM", help="Default: the newest audit's.")
+@_BY
+def record(customer_id: str, verdict: str, note: str, month: str | None, by: str) -> None:
+    """Write down what the check by hand has shown."""
+    from leakage_pipeline.commands.sample import record_verdict
+
+    settings, console = load_settings(), _console()
+    record_verdict(settings, month, customer_id, (verdict, note), console, by=by, at=_now())
+
+
 @review.command()
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=3001, show_default=True)

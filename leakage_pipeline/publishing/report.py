@@ -28,11 +28,13 @@ from leakage_pipeline.publishing.csv_export import write_findings_csv
 from leakage_pipeline.publishing.files import reports_folder, write_text
 from leakage_pipeline.publishing.leaks import group_leaks
 from leakage_pipeline.publishing.mail import Mail
+from leakage_pipeline.publishing.report_accuracy import accuracy_part
 from leakage_pipeline.publishing.report_notes import data_notes
 from leakage_pipeline.publishing.report_queries import BridgeTotal
 from leakage_pipeline.publishing.review_state import dismissed_ids
 from leakage_pipeline.publishing.shared_causes import shared_causes
 from leakage_pipeline.publishing.week import ReportWeek, report_week
+from leakage_pipeline.review.sample import accuracy
 from leakage_pipeline.settings import Settings
 
 TEMPLATE = "weekly_recovery.html.j2"
@@ -162,6 +164,7 @@ def _context(
         "exceptions": report_view.exception_rows(report_queries.approved_exceptions(conn)),
         "recoveries": report_view.recovery_rows(report_queries.recoveries(conn, week.end)),
         "coverage": report_view.coverage_rows(coverage),
+        "accuracy": accuracy_part(accuracy(conn, until)),
         "notes": notes,
         "palette": charts,
     }

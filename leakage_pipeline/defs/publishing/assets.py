@@ -24,6 +24,7 @@ from leakage_pipeline.publishing.digest import publish_digest
 from leakage_pipeline.publishing.files import reports_folder
 from leakage_pipeline.publishing.mail import send_mail_once
 from leakage_pipeline.publishing.report import build_report
+from leakage_pipeline.review.sample import draw, month_of
 
 GROUP = "publishing"
 WEEKLY_GROUP = "weekly_report"
@@ -148,6 +149,25 @@ def slack_digest(
             "warnings": len(warnings),
         }
     )
+
+
+@dg.asset(
+    key=["publishing", "monthly_sample"],
+    deps=[_STATE, *_marts("fct_leakage_detections", "fct_expected_vs_billed")],
+    group_name=GROUP,
+    kinds={"postgres"},
+)
+def monthly_sample(
+    context: dg.AssetExecutionContext, warehouse: WarehouseResource, audit_run: AuditRun
+) -> dg.MaterializeResult[None]:
+    """Five audited customers a month, found and not found, for a person to check by hand.
+
+    Drawn by the month's first audit and then left alone; verdicts become the measured accuracy.
+    """
+    as_of = audit_run.as_of_for(context)
+    with warehouse.connect() as conn:
+        drawn = draw(conn, as_of)
+    return dg.MaterializeResult(metadata={"month": month_of(as_of), "drawn": drawn})
 
 
 class WeeklyReportConfig(dg.Config):
