@@ -1,60 +1,52 @@
 """Measures the usage roll-up against the least that any roll-up must do, in one run.
 
 The measure is a bare DuckDB group-by of the same columns of the same files: no deduplication, no
-cuts, no checks. Usage: python -m benchmarks.usage_scan [--events N] [--customers N] [--days N]
+cuts, no checks. Every step runs in a process of its own, so that each tells its own memory.
+
+Usage: python -m benchmarks.usage_scan [--events N] [--customers N] [--days N] [--forms ...]
 """
 
 import argparse
+import json
+import resource
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 
-import duckdb
-
+from benchmarks.usage_scan_data import START, generate, shape
 from leakage_pipeline.inputs.engine import open_duckdb
-from leakage_pipeline.settings import FileUsageSource
-from leakage_pipeline.usage_logs import duckdb_rollup, parsing, rejects, staging, windows
+from leakage_pipeline.settings import Settings, load_settings
+from leakage_pipeline.usage_logs import incremental, parsing, rejects, scan_state, windows
 from leakage_pipeline.usage_logs.meaning import microseconds
 
-_START = datetime(2026, 1, 1, tzinfo=UTC)
-_GENERATE = """
-    create table events as
-    select
-        'evt_' || md5(cast(number as varchar)) as event_id,
-        'cus_' || lpad(cast(hash(number) % $customers as varchar), 8, '0') as customer_id,
-        ['api_calls', 'storage_gb', 'minutes'][cast(1 + hash(number + 7) % 3 as bigint)] as meter,
-        cast(1 + hash(number + 9) % 1000 as bigint) as value,
-        make_timestamptz($start + number * $step) as occurred_at,
-        ['eu', 'us', 'ap'][cast(1 + hash(number + 3) % 3 as bigint)] as source,
-        make_timestamptz($start + number * $step + 5000000) as received_at
-    from range($events) as numbers (number);
-    -- Two of a hundred are sent once more, a day later, into another file.
-    insert into events
-    select * replace (occurred_at + interval 1 day as occurred_at)
-    from events where hash(event_id) % 50 = 0
-"""
 _BARE = """
-    create or replace table bare as
+    create table bare as
     select
         customer_id, meter, source, epoch_us(occurred_at) // 86400000000 as day,
-        count(*) as events, sum(value) as quantity, max(occurred_at) as last_at,
+        count(*) as events, sum(value) as quantity, arg_max(value, occurred_at) as last_value,
+        min(occurred_at) as first_at, max(occurred_at) as last_at,
         max(received_at) as received_at, max(event_id) as event_id
     from read_parquet($files)
     group by all
 """
+# A cut a month for every customer, and an invoice finalised an hour later.
 _REFERENCES = """
     create table customers as
-    select distinct customer_id as customer_ref, customer_id from read_parquet($files);
+    select
+        'cus_' || lpad(cast(number as varchar), 8, '0') as customer_ref,
+        customer_ref as customer_id
+    from range(getvariable('customers')) as numbers (number);
     create table cut_days as
     select
         customer_ref,
-        ($start + (cast(hash(customer_ref) % 30 as bigint) * 86400 + month * 2592000) * 1000000)
-            // 86400000000 as day,
-        [day * 86400000000 + (hash(customer_ref) % 86400)::bigint * 1000000] as cuts
-    from customers cross join range($days // 30 + 1) as months (month);
+        getvariable('start') // 86400000000
+        + cast(hash(customer_ref) % 30 as bigint) + month * 30 as day,
+        [day * 86400000000 + cast(hash(customer_ref) % 86400 as bigint) * 1000000] as cuts
+    from customers cross join range(getvariable('days') // 30 + 1) as months (month);
     create table finalizations as
     select
         customer_ref as customer_id, 'api_calls' as stripe_event_name,
@@ -63,22 +55,82 @@ _REFERENCES = """
     from cut_days;
     create table meter_names (meter varchar, stripe_event_name varchar)
 """
+_GIB = 1 << 30
 
 
 def main() -> None:
-    """Generate a log, measure, print a table."""
+    """Generate a log, measure, print a table; or, as a child, run one step of it."""
     arguments = _arguments()
-    with tempfile.TemporaryDirectory(prefix="usage-scan-") as name:
-        folder = Path(name)
-        events = _generate(folder, arguments)
-        print(f"{events:,} events, {arguments.customers:,} customers, {arguments.days} days")
-        least = _timed(partial(_bare, folder))
-        print(f"{'bare group-by, parquet':<28}{least:7.2f} s {events / least:>14,.0f} events/s")
-        for form in arguments.forms:
-            spent = _timed(partial(_roll_up, folder, form, arguments.days))
-            share = f"{spent / least:5.1f} x" if form == "parquet" else ""
-            label = f"roll-up, {form}"
-            print(f"{label:<28}{spent:7.2f} s {events / spent:>14,.0f} events/s {share}")
+    if arguments.step:
+        print(json.dumps(_measured(arguments)))
+        return
+    with tempfile.TemporaryDirectory(prefix="usage-scan-", dir=arguments.folder) as name:
+        _compare(Path(name), arguments)
+
+
+def _compare(folder: Path, arguments: argparse.Namespace) -> None:
+    days = arguments.days
+    for form in arguments.forms:
+        generate(folder / form, form, shape(arguments), range(days))
+    bare = _step("bare", folder, "parquet", arguments)
+    print(f"{arguments.events:,} events, {arguments.customers:,} customers, {days} days")
+    print(f"{'':<28}{'clock':>9}{'processor':>11}{'memory':>11}{'x bare':>8}")
+    _tell("bare group-by, parquet", bare, bare)
+    for form in arguments.forms:
+        first = _step("scan", folder, form, arguments)
+        _tell(f"first load, {form}", first, bare)
+        generate(folder / form, form, shape(arguments), range(days, days + 1))
+        day = _step("scan", folder, form, arguments, more_days=1)
+        _tell(f"a day more, {form}", day, bare)
+        share = first["clock"] / days
+        print(f"{'':<4}a day's share of the first load: {share:.2f} s")
+        _tell(f"nothing new, {form}", _step("scan", folder, form, arguments, more_days=1), bare)
+    if arguments.pandas:
+        _tell("pandas, parquet", _step("pandas", folder, "parquet", arguments), bare)
+
+
+def _tell(label: str, cost: Mapping[str, float], bare: Mapping[str, float]) -> None:
+    if "failed" in cost:
+        print(f"{label:<28}  did not end")
+        return
+    ratio = cost["clock"] / bare["clock"]
+    print(
+        f"{label:<28}{cost['clock']:7.2f} s{cost['processor']:9.2f} s"
+        f"{cost['memory'] / _GIB:7.2f} GiB{ratio:8.2f}",
+        flush=True,
+    )
+
+
+def _step(
+    step: str, folder: Path, form: str, arguments: argparse.Namespace, more_days: int = 0
+) -> dict[str, float]:
+    """One step in a process of its own."""
+    command = [
+        *(sys.executable, "-m", "benchmarks.usage_scan", "--step", step),
+        *("--folder", str(folder), "--forms", form, "--events", str(arguments.events)),
+        *("--customers", str(arguments.customers), "--days", str(arguments.days + more_days)),
+    ]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        print(done.stderr[-2000:], file=sys.stderr)
+        return {"failed": 1}
+    answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def _measured(arguments: argparse.Namespace) -> dict[str, float]:
+    steps: dict[str, Callable[[argparse.Namespace], object]] = {
+        "bare": _bare,
+        "scan": _scan,
+        "pandas": _pandas,
+    }
+    begin, processor = time.perf_counter(), time.process_time()
+    steps[arguments.step](arguments)
+    return {
+        "clock": time.perf_counter() - begin,
+        "processor": time.process_time() - processor,
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    }
 
 
 def _arguments() -> argparse.Namespace:
@@ -87,68 +139,49 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--customers", type=int, default=1_000)
     parser.add_argument("--days", type=int, default=90)
     parser.add_argument("--forms", nargs="+", default=["parquet", "csv", "jsonl"])
+    parser.add_argument("--folder", type=Path, help="where the log is made; default the temporary")
+    parser.add_argument(
+        "--pandas", action="store_true", help="also what a user would write instead"
+    )
+    parser.add_argument("--step", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _timed(work: Callable[[], None]) -> float:
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+def _bare(arguments: argparse.Namespace) -> None:
+    with open_duckdb(arguments.folder / "home") as (connection, _):
+        connection.execute(_BARE, {"files": f"{arguments.folder}/parquet/*.parquet"})
 
 
-def _generate(folder: Path, arguments: argparse.Namespace) -> int:
-    with open_duckdb(folder / "home") as (connection, _):
-        values = {
-            "events": arguments.events,
-            "customers": arguments.customers,
-            "start": microseconds(_START),
-            "step": arguments.days * 86_400_000_000 // arguments.events,
-        }
-        for name, value in values.items():
-            connection.execute(f"set variable {name} = {value:d}")
-        connection.execute(_variables(_GENERATE))
-        for form in arguments.forms:
-            _write(connection, folder, form)
-        return connection.table("events").shape[0]
-
-
-def _write(connection: duckdb.DuckDBPyConnection, folder: Path, form: str) -> None:
-    """A file for every million events, as a log would be rotated."""
-    options = {"parquet": "format parquet", "csv": "format csv, header", "jsonl": "format json"}
-    (folder / form).mkdir()
-    size = connection.table("events").shape[0]
-    for number, first in enumerate(range(0, size, 1_000_000)):
-        rows = f"(from events where rowid >= {first} and rowid < {first + 1_000_000})"
-        connection.execute(f"copy {rows} to '{folder}/{form}/{number}.{form}' ({options[form]})")
-
-
-def _bare(folder: Path) -> None:
-    with open_duckdb(folder / "home") as (connection, _):
-        connection.execute(_BARE, {"files": f"{folder}/parquet/*.parquet"})
-
-
-def _roll_up(folder: Path, form: str, days: int) -> None:
-    as_of = _START + timedelta(days=days + 2)
-    with open_duckdb(folder / "home") as (connection, _):
+def _scan(arguments: argparse.Namespace) -> None:
+    (form,) = arguments.forms
+    settings = _settings(arguments.folder, form)
+    as_of = START + timedelta(days=arguments.days + 2)
+    with open_duckdb(settings.home) as (connection, _):
         parsing.prepare(connection, microseconds(as_of))
-        connection.execute(f"set variable start = {microseconds(_START):d}")
-        connection.execute(f"set variable days = {days:d}")
-        connection.execute(f"set variable files = '{folder}/parquet/*.parquet'")
-        connection.execute(_variables(_REFERENCES))
-        source = FileUsageSource(name="log", kind="files", uri=form)
-        parts = staging.stage_files(connection, source, 0, f"{folder}/{form}", "benchmark")
-        duckdb_rollup.roll_up(connection, parts)
-        totals = windows.attribute(connection)
-        rejects.collect(connection, parts, totals.valid, rejects.Rejects(as_of), folder)
-        for batch in windows.usage_windows(connection):
-            del batch
+        for name, number in shape(arguments).items():
+            connection.execute(f"set variable {name} = {number:d}")
+        connection.execute(_REFERENCES)
+        with scan_state.attached(connection, settings, microseconds(as_of), anew=False) as before:
+            plan = incremental.scan(connection, settings, as_of, "benchmark")
+            rejects.gather(connection, rejects.Rejects(as_of), list(plan.new))
+            windows.attribute(connection, whole=before.token is None)
+            for read in (windows.usage_windows, windows.unattributed_usage, windows.log_coverage):
+                for batch in read(connection):
+                    del batch
+            scan_state.set_taken(connection, "benchmark")
 
 
-def _variables(statements: str) -> str:
-    """Named parameters as variables, since several statements cannot share parameters."""
-    for name in ("events", "customers", "start", "step", "days", "files"):
-        statements = statements.replace(f"${name}", f"getvariable('{name}')")
-    return statements
+def _settings(folder: Path, form: str) -> Settings:
+    path = folder / f"{form}.yaml"
+    source = {"name": "log", "kind": "files", "uri": f"{folder}/{form}"}
+    path.write_text(json.dumps({"sources": {"usage": [source]}}), encoding="utf-8")
+    return load_settings(path, {"LEAKAGE_HOME": str(folder / f"home-{form}")})
+
+
+def _pandas(arguments: argparse.Namespace) -> None:
+    from benchmarks.usage_scan_pandas import roll_up  # noqa: PLC0415 - its memory is not ours
+
+    roll_up(arguments.folder / "parquet")
 
 
 if __name__ == "__main__":

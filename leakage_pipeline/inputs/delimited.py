@@ -237,12 +237,12 @@ def unclosed(connection: duckdb.DuckDBPyConnection) -> list[str]:
         order by scans.file_path
         """
     ).fetchall()
-    return [path for (path,) in rows]
+    return [files.as_listed(path) for (path,) in rows]
 
 
 def take_malformed(
     connection: duckdb.DuckDBPyConnection, limit: int, without: Iterable[str] = ()
-) -> tuple[int, list[Malformed]]:
+) -> tuple[dict[str, int], list[Malformed]]:
     """What the scans on this connection have left out since this was last asked.
 
     Args:
@@ -251,10 +251,10 @@ def take_malformed(
         without: Files to leave out, since they are read again.
 
     Returns:
-        How many there are, and the first ones in the order of the files.
+        How many there are in each file, and the first ones in the order of the files.
     """
     if not _has_malformed(connection):
-        return 0, []
+        return {}, []
     connection.execute(
         """
         create or replace temp table malformed_once as
@@ -266,18 +266,24 @@ def take_malformed(
         from malformed_records as records
         inner join (select distinct scan_id, file_id, file_path from malformed_scans) as scans
             on records.scan_id = scans.scan_id and records.file_id = scans.file_id
-        where not list_contains($without, scans.file_path)
+        where
+            not list_contains(
+                $without, regexp_replace(scans.file_path, '^([a-z0-9]+:)/+', '\\1//')
+            )
         group by scans.file_path, records.line
         """,
         {"without": list(without)},
     )
-    count = connection.table("malformed_once").shape[0]
+    counts = connection.execute(
+        "select file_path, count(*) from malformed_once group by file_path"
+    ).fetchall()
     rows = connection.execute(
         "select * from malformed_once order by file_path, line limit $1", [limit]
     ).fetchall()
     for table in ("malformed_once", _MALFORMED, _SCANS):
         connection.execute(f"drop table {table}")
-    return count, [Malformed(*row) for row in rows]
+    found = [Malformed(files.as_listed(path), *rest) for path, *rest in rows]
+    return {files.as_listed(path): count for path, count in counts}, found
 
 
 def _has_malformed(connection: duckdb.DuckDBPyConnection) -> bool:
@@ -290,8 +296,9 @@ def _has_malformed(connection: duckdb.DuckDBPyConnection) -> bool:
 def _read(
     connection: duckdb.DuckDBPyConnection, paths: Iterable[str], **options: Any
 ) -> duckdb.DuckDBPyRelation:
+    paths = list(paths)
     escaped: Any = [files.duckdb_path(path) for path in paths]  # the stubs know single paths only
-    return connection.read_csv(
+    scan = connection.read_csv(
         escaped,
         auto_detect=False,
         filename=True,
@@ -300,3 +307,4 @@ def _read(
         rejects_scan=_SCANS,
         **options,
     )
+    return files.named_as_listed(scan, paths)

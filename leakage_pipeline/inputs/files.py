@@ -8,7 +8,7 @@ import glob
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import duckdb
 import fsspec  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.fs
+from duckdb import ColumnExpression, SQLExpression
 from fsspec.implementations.arrow import ArrowFSWrapper  # type: ignore[import-untyped]
 
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure
@@ -33,6 +34,11 @@ _FORMATS = {
     ".ndjson": "jsonl",
     ".ndjson.gz": "jsonl",
 }
+# What the clients of object stores call a version or a time of change.
+_VERSIONS = (
+    *("etag", "ETag", "e_tag", "VersionId", "generation", "md5Hash", "crc32c"),
+    *("mtime", "LastModified", "last_modified", "updated", "modified", "created"),
+)
 _ARROW_SCHEMES = frozenset({"s3", "gs", "gcs", "abfs", "abfss"})
 
 
@@ -43,10 +49,12 @@ class InputFile:
     Attributes:
         path: Absolute path or URI.
         format: parquet, csv or jsonl.
+        stamp: Changes when the file does; empty where the store tells neither time nor version.
     """
 
     path: str
     format: str
+    stamp: str = ""
 
 
 def format_of(path: str) -> str | None:
@@ -75,8 +83,8 @@ def expand(
         ConfigurationError: Nothing is there, or a file has none of the formats.
     """
     remote = "://" in pattern
-    paths = _remote(connection, pattern, where) if remote else _local(pattern)
-    visible = [path for path in paths if not path.rsplit("/", 1)[-1].startswith((".", "_"))]
+    found = _remote(connection, pattern, where) if remote else _local(pattern)
+    visible = [path for path in found if not path.rsplit("/", 1)[-1].startswith((".", "_"))]
     if not visible:
         message = f"{where}: no file matches {pattern}; correct the path or remove the key"
         raise ConfigurationError(message)
@@ -87,36 +95,52 @@ def expand(
             known = ", ".join(suffix for suffix, kind in _FORMATS.items() if kind in formats)
             message = f"{where}: {path} has a name that ends in none of {known}"
             raise ConfigurationError(message)
-        files.append(InputFile(path, kind))
+        files.append(InputFile(path, kind, found[path]))
     return files
 
 
-def _local(pattern: str) -> list[str]:
+def _local(pattern: str) -> dict[str, str]:
+    """The files, in the order of their names, with their stamps."""
     path = Path(pattern)
     if path.is_file():
-        return [pattern]
+        return {pattern: _stamp_of_local(path)}
     if path.is_dir():
         pattern = f"{glob.escape(pattern.rstrip('/'))}/**/*"
     found = glob.glob(pattern, recursive=True)  # noqa: PTH207 - the pattern may be absolute
-    return sorted(name for name in found if Path(name).is_file())
+    return {name: _stamp_of_local(Path(name)) for name in sorted(found) if Path(name).is_file()}
 
 
-def _remote(connection: duckdb.DuckDBPyConnection, uri: str, where: str) -> list[str]:
+def _stamp_of_local(path: Path) -> str:
+    facts = path.stat()
+    # The change time too: a copy may bring an old modification time along.
+    return f"{facts.st_size}:{facts.st_mtime_ns}:{facts.st_ctime_ns}:{facts.st_ino}"
+
+
+def _remote(connection: duckdb.DuckDBPyConnection, uri: str, where: str) -> dict[str, str]:
     scheme = urlsplit(uri).scheme
     system = _file_system(scheme, uri, where)
     connection.register_filesystem(system)
     try:
-        found = system.glob(uri) if glob.has_magic(uri) else _children(system, uri)
+        if glob.has_magic(uri):
+            facts = system.glob(uri, detail=True)
+        elif system.isfile(uri):
+            facts = {uri: system.info(uri)}
+        else:
+            facts = system.find(uri, detail=True)
     except (OSError, pa.ArrowException) as error:
         message = f"{where}: {uri} cannot be listed: {_one_line(error)}"
         raise PermanentFailure(message) from error
-    return sorted(f"{scheme}://{path.split('://')[-1].lstrip('/')}" for path in found)
+    found = {
+        f"{scheme}://{path.split('://')[-1].lstrip('/')}": _stamp_of_remote(info)
+        for path, info in facts.items()
+        if info.get("type") != "directory"
+    }
+    return dict(sorted(found.items()))
 
 
-def _children(system: Any, uri: str) -> list[str]:
-    if system.isfile(uri):
-        return [uri]
-    return [str(path) for path in system.find(uri)]
+def _stamp_of_remote(info: Mapping[str, Any]) -> str:
+    versions = [f"{name}={info[name]}" for name in _VERSIONS if info.get(name) is not None]
+    return f"{info.get('size')}:{','.join(versions)}" if versions else ""
 
 
 def _file_system(scheme: str, uri: str, where: str) -> Any:
@@ -136,6 +160,25 @@ def _file_system(scheme: str, uri: str, where: str) -> Any:
 def duckdb_path(path: str) -> str:
     """A path as DuckDB wants it: DuckDB would take brackets in a file's name for a glob."""
     return path if "://" in path else glob.escape(path)
+
+
+def as_listed(path: str) -> str:
+    """A URI as `expand` gives it, of one that DuckDB tells with more slashes."""
+    scheme, mark, rest = path.partition("://")
+    return f"{scheme}{mark}{rest.lstrip('/')}" if mark else path
+
+
+def named_as_listed(scan: duckdb.DuckDBPyRelation, paths: Iterable[str]) -> duckdb.DuckDBPyRelation:
+    """A scan whose column filename holds the paths as `expand` gives them."""
+    if not any("://" in path for path in paths):
+        return scan
+    listed = SQLExpression(r"regexp_replace(filename, '^([a-z0-9]+:)/+', '\1//')")
+    return scan.select(
+        *(
+            listed.alias("filename") if name == "filename" else ColumnExpression(name)
+            for name in scan.columns
+        )
+    )
 
 
 def shown(path: str, base: Path) -> str:

@@ -12,6 +12,16 @@ from psycopg2 import sql
 
 from leakage_pipeline.usage_logs.references import CUSTOMERS
 
+# Windows of other customers and days are what they were, and cannot have grown.
+_SCOPE = """
+    windows.window_start >= (select min(day) from {due})
+    and windows.window_start < (select max(day) + interval '1 day' from {due})
+    and exists (
+        select 1 from {due} as due
+        where due.name = windows.{name} and due.day = date_trunc('day', windows.window_start, 'UTC')
+    )
+"""
+
 # Usage that only changed hands, because an account was mapped since, was seen before.
 _REMEMBER = """
     create temporary table previous_usage on commit drop as
@@ -24,13 +34,15 @@ _REMEMBER = """
         windows.event_count, windows.quantity_sum, loaded.as_of
     from raw_usage.usage_windows as windows
     inner join loaded on windows.window_end <= loaded.as_of
+    where {customers_due}
     union all
     select
-        customers.customer_id, strays.meter, strays.source, strays.window_start,
-        strays.event_count, strays.quantity_sum, loaded.as_of
-    from raw_usage.unattributed_usage as strays
-    inner join customers on strays.customer_ref = customers.customer_ref
-    inner join loaded on strays.window_end <= loaded.as_of
+        customers.customer_id, windows.meter, windows.source, windows.window_start,
+        windows.event_count, windows.quantity_sum, loaded.as_of
+    from raw_usage.unattributed_usage as windows
+    inner join customers on windows.customer_ref = customers.customer_ref
+    inner join loaded on windows.window_end <= loaded.as_of
+    where {names_due}
 """
 # Windows are cut anew when billing is: a day is compared as a whole, and what it grew by stands at
 # the window that grew most. Events with a received_at tell their arrival themselves.
@@ -57,6 +69,7 @@ _NOTE = """
             windows.window_end <= (select max(as_of) from previous_usage)
             and not windows.has_arrivals
             and windows.event_count > coalesce(previous.event_count, 0)
+            and {customers_due}
     ),
     grown_days as (
         select distinct on (customer_id, meter, source, day)
@@ -108,19 +121,22 @@ _NOTE = """
 """
 
 
-def remember_previous(conn: psycopg2.extensions.connection, as_of: datetime) -> None:
+def remember_previous(
+    conn: psycopg2.extensions.connection, as_of: datetime, *, whole: bool
+) -> None:
     """Keep the windows of the audit before, in this transaction, that are about to be replaced.
 
     Args:
         conn: The warehouse.
         as_of: Now; what an account is called now decides whose usage it was.
+        whole: All are; else those that the temporary tables due_customers and due_names list.
     """
     with conn.cursor() as cursor:
-        query = sql.SQL(_REMEMBER).format(customers=sql.SQL(CUSTOMERS))
+        query = sql.SQL(_REMEMBER).format(customers=sql.SQL(CUSTOMERS), **_scopes(whole=whole))
         cursor.execute(query, {"as_of": as_of})
 
 
-def note_arrivals(conn: psycopg2.extensions.connection, as_of: datetime) -> int:
+def note_arrivals(conn: psycopg2.extensions.connection, as_of: datetime, *, whole: bool) -> int:
     """Note what the new windows hold more than those remembered, as seen first at `as_of`.
 
     Returns:
@@ -128,5 +144,20 @@ def note_arrivals(conn: psycopg2.extensions.connection, as_of: datetime) -> int:
     """
     with conn.cursor() as cursor:
         cursor.execute("analyze previous_usage")
-        cursor.execute(_NOTE, {"as_of": as_of})
+        query = sql.SQL(_NOTE).format(customers_due=_scopes(whole=whole)["customers_due"])
+        cursor.execute(query, {"as_of": as_of})
         return int(cursor.rowcount)
+
+
+def scope(due: str, name: str) -> sql.Composed:
+    """The rows of `windows` whose `name` and day the table `due` lists, as a condition."""
+    return sql.SQL(_SCOPE).format(due=sql.Identifier(due), name=sql.Identifier(name))
+
+
+def _scopes(*, whole: bool) -> dict[str, sql.Composable]:
+    if whole:
+        return {"customers_due": sql.SQL("true"), "names_due": sql.SQL("true")}
+    return {
+        "customers_due": scope("due_customers", "customer_id"),
+        "names_due": scope("due_names", "customer_ref"),
+    }

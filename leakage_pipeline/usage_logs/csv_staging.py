@@ -4,6 +4,7 @@ DuckDB skips what follows a quote that is never closed, and refuses mixed line e
 read again by Python's csv module, which is slower and loses nothing.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import duckdb
@@ -33,12 +34,12 @@ class Staged:
     Attributes:
         again: Files of which the table holds rows twice: those of the scan, without a position, do
             not count.
-        malformed_count: Records that do not fit their header.
+        malformed_counts: Records that do not fit their header, per file.
         malformed: The first of them.
     """
 
     again: list[str] = field(default_factory=list)
-    malformed_count: int = 0
+    malformed_counts: Counter[str] = field(default_factory=Counter)
     malformed: list[Malformed] = field(default_factory=list)
 
 
@@ -75,9 +76,8 @@ def stage(
         }
         again |= dict.fromkeys(_scan(connection, table, header, same, cells), cells)
     staged.again = list(again)
-    staged.malformed_count, staged.malformed = delimited.take_malformed(
-        connection, SAMPLES, without=staged.again
-    )
+    counts, staged.malformed = delimited.take_malformed(connection, SAMPLES, without=staged.again)
+    staged.malformed_counts.update(counts)
     for path, cells in again.items():
         _read(connection, table, headers[path], path, cells, staged)
     return staged
@@ -129,7 +129,7 @@ def _read(
     with files.open_text(path, errors="replace") as stream:
         for batch in delimited.read_batches(stream, header, _ROWS_PER_BATCH):
             _refuse_other_encodings(batch)
-            staged.malformed_count += len(batch.malformed)
+            staged.malformed_counts[path] += len(batch.malformed)
             staged.malformed += [
                 Malformed(path, *bad)
                 for bad in batch.malformed[: max(0, SAMPLES - len(staged.malformed))]

@@ -1,166 +1,168 @@
-"""Rolls staged events up with DuckDB, in three passes over the columns that each needs.
+"""Rolls staged events up with DuckDB into the state of `scan_state`: files to sums, sums to days.
 
-1. The hash of every event_id, to find those that may repeat: 8 bytes an event, spilled to disk when
-   they exceed the memory limit. Only these events are compared by id. 2. All sums per window; a
-   day is cut by joining the few (customer, day) pairs that have cuts inside. 3. Late events, only
-   for windows whose latest arrival is not before their invoice, and only if there are any.
+An event whose id occurs once lies in `partials`, the sums of its file. One whose id may occur again
+(its hash does) is kept in full in `contested`, and only there are events compared by id. So a file
+can come, change or go without the others being read, unless it repeats an id of theirs.
 """
-
-from collections.abc import Sequence
 
 import duckdb
-from duckdb import ColumnExpression, ConstantExpression
+import numpy as np
+import pyarrow as pa
 
-from leakage_pipeline.usage_logs.parsing import EVENT_COLUMNS
-from leakage_pipeline.usage_logs.staging import Part
+from leakage_pipeline.usage_logs.meaning import HASHES_AT_A_TIME
 
-_REPEATED = """
-    create table repeated_hashes as
-    select hash(event_id) as id_hash from events group by id_hash having count(*) > 1
+_IDS = """
+    insert into kept.ids
+    select file_id, hash(event_id) from fresh_events where not is_blank(event_id)
 """
-# The order is total over everything an event says, so that no engine and no thread may choose.
-_WINNERS = """
-    create table winners as
-    select * exclude (place)
-    from (
-        select
-            *,
-            count(*) over same_event - 1 as copies,
-            row_number() over (
-                same_event
-                order by
-                    occurred_us, source_order, received_us nulls last,
-                    customer_ref, meter, source, value
-            ) as place
-        from events
-        where hash(event_id) in (select id_hash from repeated_hashes)
-        window same_event as (partition by event_id)
-    ) as ranked
-    where place = 1
+_MATCHED = """
+    create table matched as
+    select file_id, id_hash
+    from kept.ids
+    where
+        file_id < $first
+        and file_id in (select file_id from unchanged_files)
+        and id_hash in (select id_hash from kept.ids where file_id >= $first)
 """
-_COUNTED = """
-    create view counted as
-    select
-        events.event_id, events.customer_ref, events.meter, events.source, events.value,
-        events.occurred_us, events.received_us, 0 as copies
-    from events
-    anti join repeated_hashes on repeated_hashes.id_hash = hash(events.event_id)
-    union all by name
-    select event_id, customer_ref, meter, source, value, occurred_us, received_us, copies
-    from winners
+_NEW_IDS = """
+    select id_hash
+    from kept.ids
+    where file_id >= $first and (id_hash & cast($mask as ubigint)) = cast($slice as ubigint)
+"""
+# Rows that cannot be counted have ids too; `barren` keeps their files from being read for nothing.
+_REPEATING_FILES = """
+    select distinct file_id
+    from matched
+    anti join (
+        select file_id, id_hash from kept.contested
+        union all
+        select file_id, id_hash from kept.barren
+    ) as known using (file_id, id_hash)
+"""
+_CONTESTED_HASHES = """
+    create temp table contested_hashes as
+    select id_hash from repeated
+    union
+    select id_hash from kept.contested where file_id in (select file_id from read_again)
+"""
+_BARREN = """
+    insert into kept.barren
+    select distinct file_id, id_hash
+    from kept.ids
+    anti join kept.contested using (file_id, id_hash)
+    where
+        file_id in (select file_id from staged_files where whole)
+        and id_hash in (select id_hash from contested_hashes)
 """
 _PLACED = """
     create view placed as
     select
-        counted.*,
-        coalesce(
-            list_max(list_filter(cut_days.cuts, lambda cut: cut <= counted.occurred_us)),
-            counted.occurred_us // getvariable('day_us') * getvariable('day_us')
-        ) as window_start_us
-    from counted
+        events.*,
+        case
+            when cut_days.cuts is null
+                then events.occurred_us // getvariable('day_us') * getvariable('day_us')
+            else coalesce(
+                list_max(list_filter(cut_days.cuts, lambda cut: cut <= events.occurred_us)),
+                events.occurred_us // getvariable('day_us') * getvariable('day_us')
+            )
+        end as window_start_us
+    from staged_events as events
     left join cut_days
-        on cut_days.customer_ref = counted.customer_ref
-        and cut_days.day = counted.occurred_us // getvariable('day_us')
+        on cut_days.customer_ref = events.customer_ref
+        and cut_days.day = events.occurred_us // getvariable('day_us')
 """
-_SUMS = """
-    create table window_sums as
+# One scan for both: an event that must be compared in full is a group of its own.
+_GROUPED = """
+    create temp table grouped as
     select
+        file_id,
+        source_order,
         customer_ref,
         meter,
         source,
         window_start_us,
+        contested_row,
         count(*) as event_count,
         cast(sum(value) as decimal(38, 12)) as quantity_sum,
-        max(struct_pack(
-            occurred_us := occurred_us,
-            event_id := event_id,
-            value := value
-        )) as latest,
+        max(struct_pack(occurred_us := occurred_us, event_id := event_id, value := value))
+            as latest,
         min(occurred_us) as first_us,
         max(received_us) as received_us,
-        cast(sum(copies) as bigint) as duplicate_events,
         count(*) filter (received_us < occurred_us - getvariable('skew_us')) as skewed_events
-    from placed
-    group by customer_ref, meter, source, window_start_us
-"""
-_LATE_WINDOWS = """
-    create table late_windows as
-    select
-        sums.customer_ref,
-        sums.meter,
-        sums.source,
-        sums.window_start_us,
-        max(finalizations.finalized_us) as finalized_us
-    from window_sums as sums
-    inner join customers on sums.customer_ref = customers.customer_ref
-    left join meter_names on sums.meter = meter_names.meter
-    inner join finalizations
-        on customers.customer_id = finalizations.customer_id
-        and coalesce(meter_names.stripe_event_name, sums.meter) = finalizations.stripe_event_name
-        and sums.window_start_us >= finalizations.period_start_us
-        and sums.window_start_us < finalizations.period_end_us
-    where sums.received_us is not null
+    from (
+        select
+            *,
+            case
+                when hash(event_id) in (select id_hash from contested_hashes) then row_id
+            end as contested_row
+        from placed
+        where whole
+    ) as events
     group by
-        sums.customer_ref, sums.meter, sums.source, sums.window_start_us, sums.received_us
-    having
-        bool_and(finalizations.finalized_us is not null)
-        and sums.received_us >= max(finalizations.finalized_us)
+        file_id, source_order, customer_ref, meter, source, window_start_us, contested_row
 """
-_LATE_SUMS = """
-    create table late_sums as
+_CONTESTED = """
+    insert into kept.contested
     select
-        placed.customer_ref,
-        placed.meter,
-        placed.source,
-        placed.window_start_us,
-        count(*) as late_count,
-        cast(sum(placed.value) as decimal(38, 12)) as late_sum
-    from placed
-    inner join late_windows
-        on placed.customer_ref = late_windows.customer_ref
-        and placed.meter = late_windows.meter
-        and placed.source = late_windows.source
-        and placed.window_start_us = late_windows.window_start_us
-    where placed.received_us >= late_windows.finalized_us
-    group by placed.customer_ref, placed.meter, placed.source, placed.window_start_us
+        file_id, hash(latest.event_id), latest.event_id, customer_ref, meter, source,
+        latest.value, latest.occurred_us, received_us, source_order
+    from grouped
+    where contested_row is not null
 """
-_NO_LATE_SUMS = """
-    create table late_sums (
-        customer_ref varchar,
-        meter varchar,
-        source varchar,
-        window_start_us bigint,
-        late_count bigint,
-        late_sum decimal(38, 12)
-    )
+_PARTIALS = """
+    insert into kept.partials
+    select
+        file_id, customer_ref, meter, source, window_start_us // getvariable('day_us'),
+        window_start_us, event_count, quantity_sum, latest, first_us, received_us, 0, 0, 0,
+        skewed_events
+    from grouped
+    where contested_row is null
 """
 
 
-def roll_up(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> None:
-    """Create window_sums and late_sums from the staged parts.
+def hash_ids(connection: duckdb.DuckDBPyConnection) -> None:
+    """Add the ids of the files that are new; they count only once their files are in the state."""
+    connection.execute(_IDS)
+
+
+def find_repeats(connection: duckdb.DuckDBPyConnection, first: int) -> list[int]:
+    """Find the ids that occur more than once, now that those of new files are there.
+
+    At most `HASHES_AT_A_TIME` new ids are in memory at once, whatever the length of the log.
 
     Args:
-        connection: With the tables of `references`.
-        parts: At least one.
+        connection: With `unchanged_files`; gets the tables matched and repeated.
+        first: The number of the first new file.
+
+    Returns:
+        Files, not new, that hold an id which was theirs alone until now.
     """
-    _union(connection, parts).create_view("events")
-    for statement in (_REPEATED, _WINNERS, _COUNTED, _PLACED, _SUMS, _LATE_WINDOWS):
+    connection.execute(_MATCHED, {"first": first})
+    connection.execute("create table repeated as select distinct id_hash from matched")
+    ((count,),) = connection.execute(
+        "select count(*) from kept.ids where file_id >= $1", [first]
+    ).fetchall()
+    slices = 1 << (int(count) // HASHES_AT_A_TIME).bit_length()
+    for number in range(slices):
+        values = {"first": first, "mask": slices - 1, "slice": number}
+        found = connection.execute(_NEW_IDS, values).fetchnumpy()["id_hash"]
+        hashes = np.sort(np.asarray(found, dtype=np.uint64))  # faster than any hash table
+        twice = hashes[1:][hashes[1:] == hashes[:-1]]
+        connection.from_arrow(pa.table({"id_hash": np.unique(twice)})).insert_into("repeated")
+    return [file_id for (file_id,) in connection.execute(_REPEATING_FILES).fetchall()]
+
+
+def create_views(connection: duckdb.DuckDBPyConnection) -> None:
+    """Put every staged event into its window."""
+    connection.execute(_PLACED)
+
+
+def keep_contested_hashes(connection: duckdb.DuckDBPyConnection) -> None:
+    """Note which ids are compared in full; call before the files read again are taken out."""
+    connection.execute(_CONTESTED_HASHES)
+
+
+def add_sums(connection: duckdb.DuckDBPyConnection) -> None:
+    """Add the staged files' events to the state: sums, and those that must be compared in full."""
+    for statement in (_GROUPED, _CONTESTED, _PARTIALS, _BARREN, "drop table grouped"):
         connection.execute(statement)
-    any_late = connection.table("late_windows").shape[0] > 0
-    connection.execute(_LATE_SUMS if any_late else _NO_LATE_SUMS)
-
-
-def _union(connection: duckdb.DuckDBPyConnection, parts: Sequence[Part]) -> duckdb.DuckDBPyRelation:
-    relations = [
-        connection.view(part.view)
-        .filter(ColumnExpression("reason").isnull())
-        .select(
-            *(ColumnExpression(name) for name in EVENT_COLUMNS),
-            ConstantExpression(part.order).alias("source_order"),
-        )
-        for part in parts
-    ]
-    union = relations[0]
-    for relation in relations[1:]:
-        union = union.union(relation)
-    return union

@@ -1,49 +1,36 @@
 """Rolls all usage sources up and loads the result: one call, one transaction.
 
 Events of several sources are brought together in DuckDB, since an event may stand in two of them.
-A single SQL source on Postgres is rolled up where it lives instead, in one query, when its columns
-have types that need no parsing.
+A single SQL source is rolled up where it lives instead, in one query, when its database can.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Sequence
+from datetime import date, datetime
+from uuid import uuid4
 
 import duckdb
 import psycopg2.extensions
-import sqlalchemy as sa
 
 from leakage_pipeline.failures import PermanentFailure
-from leakage_pipeline.inputs import columns, databases
 from leakage_pipeline.inputs.engine import MEMORY_LIMIT, open_duckdb
-from leakage_pipeline.settings import FileUsageSource, Settings, SqlUsageSource
+from leakage_pipeline.settings import Settings, SqlUsageSource
 from leakage_pipeline.usage_logs import (
-    arrivals,
-    duckdb_rollup,
+    incremental,
     parsing,
     postgres_rollup,
+    publish,
     references,
     rejects,
-    staging,
+    scan_state,
+    sources,
     windows,
 )
 from leakage_pipeline.usage_logs.meaning import UsageLoadResult, microseconds
-from leakage_pipeline.usage_logs.tables import (
-    LATE_ARRIVALS,
-    LOG_COVERAGE,
-    REPLACED,
-    TABLES,
-    UNATTRIBUTED_USAGE,
-    USAGE_WINDOWS,
-)
-from leakage_pipeline.warehouse import load, ops
+from leakage_pipeline.usage_logs.tables import REPLACED, TABLES
+from leakage_pipeline.warehouse import load
 
-_RESULTS = (
-    (USAGE_WINDOWS, windows.usage_windows),
-    (UNATTRIBUTED_USAGE, windows.unattributed_usage),
-    (LOG_COVERAGE, windows.log_coverage),
-)
+# The state of the last scan is broken; it is a cache.
+_BROKEN = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
 
 
 def load_usage(
@@ -52,16 +39,20 @@ def load_usage(
     as_of: datetime,
     *,
     memory_limit: str = MEMORY_LIMIT,
+    anew: bool = False,
+    repair: Sequence[date] = (),
 ) -> UsageLoadResult:
-    """Roll the usage log up and replace raw_usage.* with the result, in one transaction.
+    """Bring raw_usage.* up to the usage log as it is now, in one transaction.
 
-    Safe to repeat: the same log and the same as_of give the same rows.
+    Safe to repeat: the same log and the same as_of give the same rows, whatever was read before.
 
     Args:
         settings: Sources and meters.
         conn: The warehouse, with the tables of `usage_logs.tables` and `ops`.
         as_of: Now; later events are not counted.
         memory_limit: What DuckDB may keep in memory.
+        anew: Read the whole log, not only what changed since the last scan.
+        repair: UTC days whose files are read anew even if they have not changed.
 
     Raises:
         ConfigurationError: A source cannot be found or read, or lacks a column.
@@ -73,104 +64,102 @@ def load_usage(
             load.replace(conn, spec, spec.empty(), commit=False)
         conn.commit()
         return UsageLoadResult(rows={spec.name: 0 for spec in TABLES}, missing=True)
-    with open_duckdb(settings.home, memory_limit=memory_limit) as (connection, folder):
-        parsing.prepare(connection, microseconds(as_of))
-        references.load(connection, folder, conn, {"as_of": as_of})
-        conn.commit()  # a scan may take long; no transaction waits for it
-        references.load_meter_names(connection, settings.meters)
-        bad = rejects.Rejects(as_of)
-        try:
-            totals = _roll_up(connection, folder, settings, bad)
-            return _write(connection, conn, totals, bad, as_of)
-        except duckdb.Error as error:
-            reason = " ".join(str(error).split("\n\n")[0].split())
-            message = f"{settings.config_path}: sources.usage: the scan stopped: {reason}"
-            raise PermanentFailure(message) from error
-
-
-def _roll_up(
-    connection: duckdb.DuckDBPyConnection,
-    folder: Path,
-    settings: Settings,
-    bad: rejects.Rejects,
-) -> windows.Totals:
-    sources = settings.sources.usage
-    if len(sources) == 1 and isinstance(sources[0], SqlUsageSource):
-        with _database(settings, sources[0]) as (engine, found):
-            if postgres_rollup.can_roll_up(engine, found):
-                postgres_rollup.roll_up(connection, folder, engine, sources[0], found, bad)
-                return windows.attribute(connection)
-    parts = [
-        part
-        for order, source in enumerate(sources)
-        for part in _stage(connection, settings, source, order)
-    ]
-    duckdb_rollup.roll_up(connection, parts or [staging.stage_nothing(connection)])
-    totals = windows.attribute(connection)
-    rejects.collect(connection, parts, totals.valid, bad, settings.base_dir)
-    return totals
-
-
-def _stage(
-    connection: duckdb.DuckDBPyConnection,
-    settings: Settings,
-    source: FileUsageSource | SqlUsageSource,
-    order: int,
-) -> list[staging.Part]:
-    if isinstance(source, FileUsageSource):
-        pattern = settings.resolve(source.uri)
-        return staging.stage_files(connection, source, order, pattern, _where(settings, source))
-    with _database(settings, source) as (engine, found):
-        names = {ours: name for ours, (name, _) in found.items()}
-        batches = databases.stream(engine, source.table, names)
-        return [staging.stage_stream(connection, source.name, order, source.table, batches)]
-
-
-@contextmanager
-def _database(
-    settings: Settings, source: SqlUsageSource
-) -> Iterator[tuple[sa.Engine, postgres_rollup.Columns]]:
-    """A source's database, and its column names and types by ours."""
-    where = _where(settings, source)
-    address = settings.variable(source.url_env)
-    with databases.open_database(address, source.url_env, where) as engine:
-        types = databases.columns_of(engine, source.table)
-        names = list(types)
-        positions = columns.match(
-            parsing.wanted(source), parsing.REQUIRED, names, f"{where}: table {source.table}"
-        )
-        yield engine, {ours: (names[at], types[names[at]]) for ours, at in positions.items()}
-
-
-def _where(settings: Settings, source: FileUsageSource | SqlUsageSource) -> str:
-    return f"{settings.config_path}: sources.usage[{source.name}]"
-
-
-def _write(
-    connection: duckdb.DuckDBPyConnection,
-    conn: psycopg2.extensions.connection,
-    totals: windows.Totals,
-    bad: rejects.Rejects,
-    as_of: datetime,
-) -> UsageLoadResult:
+    run = _Load(settings, conn, as_of, memory_limit)
     try:
-        arrivals.remember_previous(conn, as_of)
-        rows = {
-            spec.name: load.replace(conn, spec, rows_of(connection), commit=False)
-            for spec, rows_of in _RESULTS
-        }
-        rows[LATE_ARRIVALS.name] = arrivals.note_arrivals(conn, as_of)
-        ops.record_rejected(conn, bad.rows, commit=False)
-        conn.commit()
-    except BaseException:
-        conn.rollback()
-        raise
-    return UsageLoadResult(
-        rows=rows,
-        events=totals.events,
-        duplicates=totals.duplicates,
-        late_events=totals.late_events,
-        unattributed_events=totals.unattributed_events,
-        skewed_events=totals.skewed_events,
-        rejected={source: dict(reasons) for source, reasons in bad.counts.items()},
-    )
+        return run.load(anew=anew, repair=repair)
+    except duckdb.Error as error:
+        if not isinstance(error, _BROKEN) or anew:
+            raise run.stopped(error) from error
+    try:
+        return run.load(anew=True, repair=())
+    except duckdb.Error as error:
+        raise run.stopped(error) from error
+
+
+class _Load:
+    """One load, which may be tried again without the state of the last scan."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        conn: psycopg2.extensions.connection,
+        as_of: datetime,
+        memory_limit: str,
+    ) -> None:
+        self.settings = settings
+        self.conn = conn
+        self.as_of = as_of
+        self.memory_limit = memory_limit
+
+    def load(self, *, anew: bool, repair: Sequence[date]) -> UsageLoadResult:
+        held = publish.held(self.conn)
+        with open_duckdb(self.settings.home, memory_limit=self.memory_limit) as (
+            connection,
+            folder,
+        ):
+            parsing.prepare(connection, microseconds(self.as_of))
+            references.load(connection, folder, self.conn, {"as_of": self.as_of})
+            self.conn.commit()  # a scan may take long; no transaction waits for it
+            references.load_meter_names(connection, self.settings.meters)
+            (first, *others) = self.settings.sources.usage
+            if isinstance(first, SqlUsageSource) and not others:
+                with sources.database(self.settings, first) as (engine, found):
+                    if postgres_rollup.can_roll_up(engine, found):
+                        bad = rejects.Rejects(self.as_of)
+                        with scan_state.in_memory(connection):
+                            postgres_rollup.roll_up(connection, folder, engine, first, found, bad)
+                            return self._write(connection, bad, uuid4().hex, None)
+            with scan_state.attached(
+                connection, self.settings, microseconds(self.as_of), anew=anew
+            ) as previous:
+                if repair:
+                    incremental.forget_days(connection, repair)
+                return self._scan(connection, previous, held)
+
+    def _scan(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        previous: scan_state.Previous,
+        held: publish.Held,
+    ) -> UsageLoadResult:
+        token = uuid4().hex
+        plan = incremental.scan(connection, self.settings, self.as_of, token)
+        whole = previous.token is None or previous.token != held.token
+        bad = rejects.Rejects(self.as_of)
+        rejects.gather(connection, bad, None if whole else list(plan.new))
+        result = self._write(connection, bad, token, None if whole else plan)
+        scan_state.set_taken(connection, token)
+        return result
+
+    def _write(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        bad: rejects.Rejects,
+        token: str,
+        plan: incremental.Plan | None,
+    ) -> UsageLoadResult:
+        """Load what a scan found, all of it when it has no plan."""
+        totals = windows.attribute(connection, whole=plan is None)
+        rows = publish.publish(
+            connection,
+            self.conn,
+            bad,
+            token,
+            whole=plan is None,
+            files_changed=plan is not None and bool(plan.new or plan.dropped or plan.again),
+        )
+        return UsageLoadResult(
+            rows=rows,
+            events=totals.events,
+            duplicates=totals.duplicates,
+            late_events=totals.late_events,
+            unattributed_events=totals.unattributed_events,
+            skewed_events=totals.skewed_events,
+            rejected={source: dict(reasons) for source, reasons in bad.counts.items()},
+        )
+
+    def stopped(self, error: duckdb.Error) -> PermanentFailure:
+        reason = " ".join(str(error).split("\n\n")[0].split())
+        return PermanentFailure(
+            f"{self.settings.config_path}: sources.usage: the scan stopped: {reason}"
+        )

@@ -35,6 +35,8 @@ EARLIEST_US = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 # Rejected rows kept as examples, per source and reason; the rest is counted.
 SAMPLES = 10_000
 SAMPLES_LATER = 100
+# Ids of new events that are looked at together for repeats: about half a gigabyte.
+HASHES_AT_A_TIME = 16_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -60,6 +62,8 @@ class Reason(StrEnum):
 
 # Not mistakes when a past day is audited again: the log has simply grown since.
 LATER_THAN_AUDIT = frozenset({Reason.IN_FUTURE, Reason.NOT_YET_RECEIVED})
+# A later audit may count such rows.
+BY_AUDIT = LATER_THAN_AUDIT | {Reason.AHEAD_OF_CLOCK}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Every column that a source may have is called `raw_<our name>` here; what comes 
 `EVENT_COLUMNS` says. Nothing raises on a bad value: it becomes null, and `reason` says why.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import duckdb
 import pyarrow as pa
@@ -161,7 +161,7 @@ def prepare(connection: duckdb.DuckDBPyConnection, as_of_us: int) -> None:
 
 
 def parse(
-    raw: duckdb.DuckDBPyRelation, payload: Expression | None = None
+    raw: duckdb.DuckDBPyRelation, payload: Expression | None = None, more: Sequence[str] = ()
 ) -> duckdb.DuckDBPyRelation:
     """Give every row its exact values and, when it cannot be counted, the reason.
 
@@ -170,6 +170,7 @@ def parse(
             for a blank line), and `file` and `position` (the number of the row in its file, null
             where the reader does not know it), which pass through.
         payload: The row as found, as JSON text, over the columns of `raw`; default our columns.
+        more: Further columns that pass through.
 
     Returns:
         event_id, customer_ref, meter, source (text), value (an exact number), occurred_us and
@@ -192,7 +193,7 @@ def parse(
         ColumnExpression("reason").isnotnull(), payload if payload is not None else _row_as_json()
     )
     return reasoned.select(
-        *(ColumnExpression(name) for name in (*EVENT_COLUMNS, "reason", "file", "position")),
+        *(ColumnExpression(name) for name in (*EVENT_COLUMNS, "reason", "file", "position", *more)),
         kept.alias("payload"),
     )
 

@@ -1,6 +1,6 @@
 """Rolls a Postgres table of events up where it lives: one read-only query, sums come back.
 
-It means what `duckdb_rollup` means and fills the same tables, window_sums and late_sums. Only
+It means what `duckdb_rollup` means and fills the same table, `kept.finals`. Only
 columns whose types need no parsing are taken; Postgres before 16 cannot try a cast. The customers'
 cuts and finalisation instants travel with the query as JSON, so nothing is created there.
 """
@@ -67,22 +67,17 @@ _RESULT = {
     "skewed_events": "BIGINT",
     "reason": "VARCHAR",
 }
-_WINDOW_SUMS = """
-    create table window_sums as
+_FINALS = """
+    insert into kept.finals
     select
-        customer_ref, meter, source, window_start_us, event_count, quantity_sum,
+        customer_ref, meter, source, window_start_us // getvariable('day_us'), window_start_us,
+        event_count, quantity_sum,
         struct_pack(
             occurred_us := latest_us, event_id := latest_event_id, value := latest_value
-        ) as latest,
-        first_us, received_us, duplicate_events, skewed_events
+        ),
+        first_us, received_us, duplicate_events, late_count, late_sum, skewed_events
     from pushed_down
     where reason is null
-"""
-_LATE_SUMS = """
-    create table late_sums as
-    select customer_ref, meter, source, window_start_us, late_count, late_sum
-    from pushed_down
-    where reason is null and late_count > 0
 """
 # What the query needs to know of the customers, by the names that the log uses.
 _CUTS = """
@@ -140,7 +135,7 @@ def roll_up(
     columns: Columns,
     rejects: Rejects,
 ) -> None:
-    """Create window_sums and late_sums from the table.
+    """Fill `kept.finals` from the table.
 
     Args:
         connection: DuckDB with the tables of `references`, prepared by `parsing.prepare`.
@@ -162,8 +157,7 @@ def roll_up(
     with _read_only(engine) as cursor:
         references.copy_out(cursor, query.as_string(cursor), path)
         references.read_copied(connection, path, _RESULT).create("pushed_down")
-        for statement in (_WINDOW_SUMS, _LATE_SUMS):
-            connection.execute(statement)
+        connection.execute(_FINALS)
         counts = connection.execute(
             "select reason, event_count from pushed_down where reason is not null order by reason"
         ).fetchall()

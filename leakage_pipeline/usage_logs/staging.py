@@ -5,8 +5,8 @@ streamed from a database) is parsed once into a table on disk, since parsing is 
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import duckdb
 import pyarrow as pa
@@ -41,20 +41,26 @@ class Part:
         source: The source's name.
         order: The source's place in the configuration.
         form: parquet, csv, jsonl or sql.
-        malformed_count: Records that are no event at all; they are not in the view.
+        batch: Tells parts of one source and form apart.
+        columns: The columns that its files have; none for what has no header.
+        paths: The files; a Parquet view tells the place of a row's file in them as `file_index`.
+        malformed_counts: Records that are no event at all, per file; they are not in the view.
         malformed: The first of them.
     """
 
     source: str
     order: int
     form: str
-    malformed_count: int = 0
+    batch: int = 0
+    columns: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    malformed_counts: Mapping[str, int] = field(default_factory=dict)
     malformed: tuple[delimited.Malformed, ...] = ()
 
     @property
     def view(self) -> str:
         """The view's name; its columns are those of `parsing.parse`, and `place`."""
-        return f"events_{self.order}_{self.form}"
+        return f"events_{self.order}_{self.form}_{self.batch}"
 
     @property
     def table(self) -> str:
@@ -62,34 +68,50 @@ class Part:
         return f"{self.view}_parsed"
 
 
+def find_files(
+    connection: duckdb.DuckDBPyConnection, pattern: str, where: str
+) -> list[files.InputFile]:
+    """The files of a source.
+
+    Args:
+        connection: The connection that will read them.
+        pattern: The source's uri, absolute.
+        where: What to begin a message with.
+
+    Raises:
+        ConfigurationError: There is none, or one has none of the formats.
+    """
+    return files.expand(connection, pattern, where, formats=_FORMATS)
+
+
 def stage_files(
     connection: duckdb.DuckDBPyConnection,
     source: FileUsageSource,
-    order: int,
-    pattern: str,
+    part: Part,
+    found: Sequence[files.InputFile],
     where: str,
 ) -> list[Part]:
-    """Make the events of a file source readable.
+    """Make events of a file source readable.
 
     Args:
         connection: Prepared by `parsing.prepare`.
         source: The source.
-        order: Its place in the configuration.
-        pattern: Its uri, absolute.
+        part: Its name and place, the batch, and the columns that other files of it have.
+        found: The files to read.
         where: What to begin a message with.
 
     Raises:
-        ConfigurationError: No file, a file that cannot be read, or a required column missing.
+        ConfigurationError: A file that cannot be read, or a required column missing.
     """
-    found = files.expand(connection, pattern, where, formats=_FORMATS)
     parts = []
     for form, stage in (("parquet", _parquet), ("csv", _csv), ("jsonl", _jsonl)):
         paths = [file.path for file in found if file.format == form]
         full = [path for path in paths if not files.is_empty(path)]
         if full:
-            part = Part(source.name, order, form)
-            with files.readable(full[0] if len(full) == 1 else pattern, where):
-                parts.append(stage(connection, source, part, full, where))
+            named = full[0] if len(full) == 1 else source.uri
+            with files.readable(named, where):
+                named_part = replace(part, form=form, paths=tuple(full))
+                parts.append(stage(connection, source, named_part, full, where))
     return parts
 
 
@@ -118,11 +140,6 @@ def stage_stream(
     return part
 
 
-def stage_nothing(connection: duckdb.DuckDBPyConnection) -> Part:
-    """A log whose files are all empty, as a part."""
-    return stage_stream(connection, "", 0, "", ())
-
-
 def _streamed(
     connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table
 ) -> duckdb.DuckDBPyRelation:
@@ -144,7 +161,7 @@ def _parquet(
     paths: list[str],
     where: str,
 ) -> Part:
-    scan = connection.read_parquet(
+    read = connection.read_parquet(
         [files.duckdb_path(path) for path in paths],
         binary_as_string=True,
         union_by_name=True,
@@ -152,16 +169,26 @@ def _parquet(
         filename=True,
         file_row_number=True,
     )
-    positions = columns.match(parsing.wanted(source), parsing.REQUIRED, scan.columns, where)
-    found = {name: ColumnExpression(scan.columns[at]) for name, at in positions.items()}
+    scan = files.named_as_listed(read.select("*", "file_index"), paths)
+    # A column that only other files have is null here, as if all were scanned together.
+    names = list(dict.fromkeys([*read.columns, *part.columns]))
+    positions = columns.match(parsing.wanted(source), parsing.REQUIRED, names, where)
+    found: dict[str, Expression] = {
+        name: ColumnExpression(names[at])
+        for name, at in positions.items()
+        if at < len(read.columns)
+    }
     raw = scan.select(
         *parsing.raw_columns(found),
         SQLExpression("false").alias("malformed"),
         ColumnExpression("filename").alias("file"),
         SQLExpression("file_row_number + 1").alias("position"),
+        "file_index",
     )
-    parsing.parse(raw).select("*", SQLExpression("0").alias("place")).create_view(part.view)
-    return part
+    parsing.parse(raw, more=("file_index",)).select(
+        "*", SQLExpression("0").alias("place")
+    ).create_view(part.view)
+    return replace(part, columns=tuple(read.columns))
 
 
 def _csv(
@@ -173,7 +200,12 @@ def _csv(
 ) -> Part:
     staged = csv_staging.stage(connection, source, part.table, paths, where)
     _expose(connection, part, staged.again)
-    return replace(part, malformed_count=staged.malformed_count, malformed=tuple(staged.malformed))
+    return replace(
+        part,
+        columns=(),
+        malformed_counts=dict(staged.malformed_counts),
+        malformed=tuple(staged.malformed),
+    )
 
 
 def _jsonl(
@@ -203,8 +235,8 @@ def _jsonl(
     )
     parsing.parse(raw, payload=ColumnExpression("line")).create(part.table)
     _expose(connection, part)
-    count, malformed = delimited.take_malformed(connection, SAMPLES)
-    return replace(part, malformed_count=count, malformed=tuple(malformed))
+    counts, malformed = delimited.take_malformed(connection, SAMPLES)
+    return replace(part, columns=(), malformed_counts=counts, malformed=tuple(malformed))
 
 
 def _exact(parsed: Expression, name: str) -> Expression:

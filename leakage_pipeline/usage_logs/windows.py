@@ -1,7 +1,7 @@
 """Turns the sums per window and customer as the log names it into the rows that are loaded.
 
 Names are resolved here, after the sums, since there are far fewer of them than of events. Every
-engine ends in the same two tables, window_sums and late_sums, so this is written once.
+engine ends in the same table, `kept.finals`, so this is written once.
 """
 
 from dataclasses import dataclass
@@ -18,32 +18,48 @@ _STORABLE = """
     create or replace temp macro storable(name) as replace(name, chr(0), chr(65533))
 """
 # Postgres stores no NUL character; names that hold one are told with a mark in its place.
-_ATTRIBUTED = """
-    create view attributed as
+_NAMED = """
+    create or replace temp view named as
     select
         sums.* replace (
             storable(sums.customer_ref) as customer_ref,
             storable(sums.meter) as meter,
             storable(sums.source) as source
         ),
-        customers.customer_id,
-        coalesce(
-            list_min(list_filter(cut_days.cuts, lambda cut: cut > sums.window_start_us)),
-            (sums.window_start_us // getvariable('day_us') + 1) * getvariable('day_us')
-        ) as window_end_us,
-        coalesce(late.late_count, 0) as late_count,
-        coalesce(late.late_sum, 0) as late_sum
-    from window_sums as sums
+        sums.customer_ref as log_ref,
+        customers.customer_id
+    from kept.finals as sums
     left join customers on sums.customer_ref = customers.customer_ref
-    left join cut_days
-        on sums.customer_ref = cut_days.customer_ref
-        and sums.window_start_us // getvariable('day_us') = cut_days.day
-    left join late_sums as late
-        on sums.customer_ref = late.customer_ref
-        and sums.meter = late.meter
-        and sums.source = late.source
-        and sums.window_start_us = late.window_start_us
 """
+_ATTRIBUTED = """
+    create or replace temp view attributed as
+    select
+        due.*,
+        coalesce(
+            list_min(list_filter(cut_days.cuts, lambda cut: cut > due.window_start_us)),
+            (due.window_start_us // getvariable('day_us') + 1) * getvariable('day_us')
+        ) as window_end_us
+    from due
+    left join cut_days on due.log_ref = cut_days.customer_ref and due.day = cut_days.day
+"""
+_ALL_DUE = "create or replace temp view due as from named"
+# A customer may have several names, and have had others at the last scan.
+_SOME_DUE = (
+    """
+    create or replace temp table due_customers as
+    select distinct names.customer_id, affected.day
+    from affected
+    inner join (from customers union from previous_customers) as names
+        on affected.customer_ref = names.customer_ref
+    """,
+    """
+    create or replace temp view due as
+    from named
+    where
+        (customer_id, day) in (from due_customers)
+        or customer_id is null and (log_ref, day) in (from affected)
+    """,
+)
 # Two names of one customer (its Stripe id and an account) may stand in the same window.
 _WINDOWS = """
     select
@@ -86,7 +102,7 @@ _COVERAGE = """
         make_timestamptz(max(latest.occurred_us)) as last_event_at,
         cast(sum(event_count) as bigint) as event_count,
         make_timestamptz(getvariable('as_of_us')) as as_of
-    from attributed
+    from named
     group by meter
 """
 _TOTALS = """
@@ -96,7 +112,17 @@ _TOTALS = """
         coalesce(sum(late_count) filter (where customer_id is not null), 0),
         coalesce(sum(event_count) filter (where customer_id is null), 0),
         coalesce(sum(skewed_events), 0)
-    from attributed
+    from named
+"""
+# What is loaded anew, by the warehouse's names: customers, and names of unknown ones, and days.
+_DUE_CUSTOMERS = """
+    select customer_id as name, make_timestamptz(day * getvariable('day_us')) as day
+    from due_customers
+"""
+_DUE_NAMES = """
+    select distinct
+        storable(customer_ref) as name, make_timestamptz(day * getvariable('day_us')) as day
+    from affected
 """
 _ROWS_PER_BATCH = 100_000
 
@@ -117,16 +143,31 @@ class Totals:
         return self.events + self.duplicates
 
 
-def attribute(connection: duckdb.DuckDBPyConnection) -> Totals:
-    """Resolve the names in window_sums; call before the readers below.
+def attribute(connection: duckdb.DuckDBPyConnection, *, whole: bool) -> Totals:
+    """Resolve the names in `kept.finals`; call before the readers below.
 
     Args:
-        connection: With window_sums, late_sums and the tables of `references`.
+        connection: With the finals and the tables of `references`.
+        whole: All windows are loaded; else those of `affected`.
+
+    Returns:
+        Of the whole log in any case.
     """
-    for statement in (_EXACT, _STORABLE, _ATTRIBUTED):
+    due = (_ALL_DUE,) if whole else _SOME_DUE
+    for statement in (_EXACT, _STORABLE, _NAMED, *due, _ATTRIBUTED):
         connection.execute(statement)
     (row,) = connection.execute(_TOTALS).fetchall()
     return Totals(*(int(number) for number in row))
+
+
+def due_customers(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """The customers and days whose usage_windows are loaded anew: name, day."""
+    return connection.sql(_DUE_CUSTOMERS).to_arrow_table()
+
+
+def due_names(connection: duckdb.DuckDBPyConnection) -> pa.Table:
+    """The names and days whose unattributed_usage is loaded anew: name, day."""
+    return connection.sql(_DUE_NAMES).to_arrow_table()
 
 
 def usage_windows(connection: duckdb.DuckDBPyConnection) -> pa.RecordBatchReader:

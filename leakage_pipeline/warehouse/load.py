@@ -118,6 +118,47 @@ def patch(
     return rows
 
 
+def replace_part(
+    conn: psycopg2.extensions.connection,
+    spec: TableSpec,
+    data: ArrowData,
+    part: sql.Composable,
+    *,
+    commit: bool = True,
+) -> int:
+    """Make the part of the table that a condition selects hold exactly `data`.
+
+    A row that would not change is not written. Errors as for `replace`.
+
+    Args:
+        conn: An open connection; its current transaction is joined.
+        spec: The table, which must exist.
+        data: All columns of the spec, in any order; its rows meet the condition.
+        part: A condition on the table, which is called `windows` there.
+        commit: Commit at the end.
+
+    Returns:
+        Rows handed in.
+    """
+    with _transaction(conn, spec, commit=commit) as cursor:
+        cursor.execute(sql.SQL("lock table {} in share row exclusive mode").format(spec.identifier))
+        stage, rows = _stage(cursor, spec, data)
+        cursor.execute(sql.SQL("analyze {}").format(stage))
+        same = [
+            sql.SQL("new_rows.{0} = windows.{0}").format(sql.Identifier(column))
+            for column in spec.primary_key
+        ]
+        cursor.execute(
+            sql.SQL(
+                "delete from {} as windows where {}"
+                " and not exists (select 1 from {} as new_rows where {})"
+            ).format(spec.identifier, part, stage, sql.SQL(" and ").join(same))
+        )
+        cursor.execute(_insert(spec, stage) + _on_conflict(spec))
+        cursor.execute(sql.SQL("drop table {}").format(stage))
+    return rows
+
+
 @contextmanager
 def _transaction(
     conn: psycopg2.extensions.connection, spec: TableSpec, *, commit: bool

@@ -193,3 +193,25 @@ create table if not exists ops.rejected_rows (
     primary key (source, location, reason)
 );
 comment on table ops.rejected_rows is 'Input rows that could not be read, with the reason';
+
+-- What the warehouse holds of the usage log: which scan's result, and which files it was read from.
+create table if not exists ops.usage_scan (
+    singleton integer primary key default 1 check (singleton = 1),
+    token text not null,
+    windows bigint not null,
+    strays bigint not null,
+    as_of timestamptz not null
+);
+comment on table ops.usage_scan is 'The scan whose result raw_usage holds; one row';
+
+create table if not exists ops.usage_files (
+    source text not null,
+    path text not null,
+    form text not null,
+    stamp text not null,
+    events bigint not null,
+    rejected bigint not null,
+    read_as_of timestamptz not null,
+    primary key (source, path, form)
+);
+comment on table ops.usage_files is 'Files of the usage log as the last scan knows them';

@@ -53,7 +53,7 @@ def usage_log(
     """
     with permanent_failures_end_the_run(), warehouse.connect() as conn:
         as_of = audit_run.as_of_for(context)
-        result = load_usage(settings.get(), conn, as_of)
+        result = load_usage(settings.get(), conn, as_of, anew=audit_run.full_refresh)
         silent = silent_days(conn, as_of)
     for spec in tables.TABLES:
         more = _metadata(result) if spec is tables.USAGE_WINDOWS else {}

@@ -69,5 +69,5 @@ def _files(name: str, uri: str) -> dict[str, str]:
 
 def _windows(conn: psycopg2.extensions.connection, configured: Settings) -> Any:
     answer = answer_of(conn, load_usage(configured, conn, AS_OF))
-    # All but duplicate_events, the last column.
-    return {key: row[:-1] for key, row in answer.windows.items()}, answer.unattributed
+    # All but duplicate_events, the last but one.
+    return {key: row[:6] + row[7:] for key, row in answer.windows.items()}, answer.unattributed

@@ -1,0 +1,175 @@
+"""Adds the sums of files up to the final sums of windows, for the days that may have changed alone.
+
+`affected` lists customers, as the log names them, and days: all for which a file, a repeated event,
+a cut, a finalisation or the customer behind the name is another than at the last scan.
+"""
+
+import duckdb
+
+_MOVED_CUTS = """
+    create table moved_cuts as
+    select distinct customer_ref, day
+    from (
+        (from cut_days except from kept.cut_days)
+        union all
+        (from kept.cut_days except from cut_days)
+    )
+"""
+_CHANGED_CUSTOMERS = """
+    create table changed_customers as
+    select distinct customer_ref
+    from (
+        (from customers except from kept.customers)
+        union all
+        (from kept.customers except from customers)
+    )
+"""
+_FILES_CUT_ANEW = """
+    select distinct file_id from kept.partials semi join moved_cuts using (customer_ref, day)
+"""
+_AFFECTED_BEFORE = """
+    create temp table affected as
+    select customer_ref, day from moved_cuts
+    union
+    select customer_ref, day from kept.finals semi join changed_customers using (customer_ref)
+    union
+    select sums.customer_ref, sums.day
+    from kept.finals as sums
+    left join meter_names on sums.meter = meter_names.meter
+    inner join changed_finalizations as changed
+        on sums.customer_ref = changed.customer_ref
+        and coalesce(meter_names.stripe_event_name, sums.meter) = changed.stripe_event_name
+        and sums.window_start_us >= changed.period_start_us
+        and sums.window_start_us < changed.period_end_us
+    where sums.received_us is not null
+"""
+_OF_FILES = """
+    insert into affected
+    select customer_ref, day
+    from kept.partials
+    where file_id in (select file_id from touched_files)
+    union
+    select customer_ref, occurred_us // getvariable('day_us')
+    from kept.contested
+    where
+        id_hash in (
+            select id_hash from kept.contested
+            where file_id in (select file_id from touched_files)
+        )
+"""
+_WINNERS = """
+    create temp table winners as
+    with hashes as (
+        select distinct contested.id_hash
+        from kept.contested as contested
+        semi join affected
+            on contested.customer_ref = affected.customer_ref
+            and contested.occurred_us // getvariable('day_us') = affected.day
+    ),
+    -- The order is total over everything an event says, so that no engine may choose.
+    ranked as (
+        select
+            *,
+            count(*) over same_event - 1 as copies,
+            row_number() over (
+                same_event
+                order by
+                    occurred_us, source_order, received_us nulls last,
+                    customer_ref, meter, source, value
+            ) as place
+        from kept.contested
+        where id_hash in (select id_hash from hashes)
+        window same_event as (partition by event_id)
+    )
+    select
+        ranked.* exclude (place),
+        ranked.occurred_us // getvariable('day_us') as day,
+        coalesce(
+            list_max(list_filter(cut_days.cuts, lambda cut: cut <= ranked.occurred_us)),
+            ranked.occurred_us // getvariable('day_us') * getvariable('day_us')
+        ) as window_start_us
+    from ranked
+    left join cut_days
+        on ranked.customer_ref = cut_days.customer_ref
+        and ranked.occurred_us // getvariable('day_us') = cut_days.day
+    semi join affected
+        on ranked.customer_ref = affected.customer_ref
+        and ranked.occurred_us // getvariable('day_us') = affected.day
+    where ranked.place = 1
+"""
+_WINNERS_INVOICES = """
+    create temp table finalized_windows as
+    select
+        windows.customer_ref, windows.meter, windows.window_start_us,
+        max(finalizations.finalized_us) as finalized_us
+    from (
+        select distinct customer_ref, meter, window_start_us
+        from winners
+        where received_us is not null
+    ) as windows
+    left join meter_names on windows.meter = meter_names.meter
+    inner join finalizations_now as finalizations
+        on windows.customer_ref = finalizations.customer_ref
+        and coalesce(meter_names.stripe_event_name, windows.meter)
+        = finalizations.stripe_event_name
+        and windows.window_start_us >= finalizations.period_start_us
+        and windows.window_start_us < finalizations.period_end_us
+    group by windows.customer_ref, windows.meter, windows.window_start_us
+    having bool_and(finalizations.finalized_us is not null)
+"""
+_FORGET = "delete from kept.finals where (customer_ref, day) in (from affected)"
+_FINALS = """
+    insert into kept.finals
+    select
+        customer_ref, meter, source, day, window_start_us,
+        cast(sum(event_count) as bigint), sum(quantity_sum), max(latest),
+        min(first_us), max(received_us), cast(sum(duplicate_events) as bigint),
+        cast(sum(late_count) as bigint), sum(late_sum),
+        cast(sum(skewed_events) as bigint)
+    from (
+        select * exclude (file_id) from kept.partials semi join affected using (customer_ref, day)
+        union all
+        select
+            winners.customer_ref, winners.meter, source, day, winners.window_start_us, 1, value,
+            struct_pack(occurred_us := occurred_us, event_id := event_id, value := value),
+            occurred_us, received_us, copies,
+            if(received_us >= finalized_us, 1, 0), if(received_us >= finalized_us, value, 0),
+            if(received_us < occurred_us - getvariable('skew_us'), 1, 0)
+        from winners
+        left join finalized_windows
+            on winners.customer_ref = finalized_windows.customer_ref
+            and winners.meter = finalized_windows.meter
+            and winners.window_start_us = finalized_windows.window_start_us
+    ) as sums
+    group by customer_ref, meter, source, day, window_start_us
+"""
+
+
+def find_changes(connection: duckdb.DuckDBPyConnection) -> list[int]:
+    """Compare cuts and customers with those of the last scan.
+
+    Returns:
+        Files with events on days that are cut otherwise now.
+    """
+    connection.execute(_MOVED_CUTS)
+    connection.execute(_CHANGED_CUSTOMERS)
+    return [file_id for (file_id,) in connection.execute(_FILES_CUT_ANEW).fetchall()]
+
+
+def note_affected_before(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create `affected` with what changed besides files, and what is in files that go."""
+    connection.execute("create temp table previous_customers as from kept.customers")
+    connection.execute(_AFFECTED_BEFORE)
+    connection.execute(_OF_FILES)
+
+
+def note_affected_after(connection: duckdb.DuckDBPyConnection) -> None:
+    """Add what is in files that came."""
+    connection.execute(_OF_FILES)
+    connection.execute("create or replace temp table affected as select distinct * from affected")
+
+
+def add_up(connection: duckdb.DuckDBPyConnection) -> None:
+    """Compute the final sums of `affected` anew."""
+    for statement in (_WINNERS, _WINNERS_INVOICES, _FORGET, _FINALS):
+        connection.execute(statement)
