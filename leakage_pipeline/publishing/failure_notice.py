@@ -6,6 +6,7 @@ Does not use the ledger: the database may be the very thing that failed.
 from slack_sdk import WebClient
 from slack_sdk.errors import SlackClientError
 
+from leakage_pipeline.publishing.slack_sender import FOREIGN_ANSWER
 from leakage_pipeline.settings import Environment
 
 _TIMEOUT_SECONDS = 30
@@ -39,6 +40,6 @@ def post_failure(
     text = f"{job} failed, nothing was published: {reason} (run {run_id})"
     try:
         client.chat_postMessage(channel=channel, text=text[:_LONGEST_TEXT], mrkdwn=False)
-    except (SlackClientError, OSError):
+    except (SlackClientError, OSError, *FOREIGN_ANSWER):
         return False
     return True

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, parseaddr
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
@@ -198,11 +199,13 @@ def _send(server: _Server, message: EmailMessage) -> str:
     try:
         refused_by = connection.send_message(message)
     except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused) as error:
-        refused = f"the mail server refused {_who(error)}"
-        raise NotSentError(refused) from None
+        raise _envelope_error(error) from None
     except smtplib.SMTPDataError as error:
         raise _data_error(error) from None
     except (OSError, smtplib.SMTPException):
+        if not connection.content_begun:
+            cut = f"the mail server {server.host} broke off before it took the mail"
+            raise _PutOffError(cut) from None
         raise UnconfirmedError(_unconfirmed_text("the mail server did not confirm")) from None
     finally:
         # The mail's fate is known by now; how the server takes its leave changes nothing.
@@ -214,15 +217,30 @@ def _send(server: _Server, message: EmailMessage) -> str:
     return str(message["Message-ID"])
 
 
-def _connected(server: _Server) -> smtplib.SMTP:
+class _Watched(smtplib.SMTP):
+    """Remembers whether the mail's content was begun: until then nothing can have arrived."""
+
+    content_begun = False
+
+    def data(self, msg: Any) -> Any:
+        """Send the content."""
+        self.content_begun = True
+        return super().data(msg)
+
+
+class _WatchedSecure(_Watched, smtplib.SMTP_SSL):
+    """The same over TLS from the start."""
+
+
+def _connected(server: _Server) -> _Watched:
     context = ssl.create_default_context()
-    connection: smtplib.SMTP
+    connection: _Watched
     if server.secure:
-        connection = smtplib.SMTP_SSL(
+        connection = _WatchedSecure(
             server.host, server.port, timeout=_TIMEOUT_SECONDS, context=context
         )
     else:
-        connection = smtplib.SMTP(server.host, server.port, timeout=_TIMEOUT_SECONDS)
+        connection = _Watched(server.host, server.port, timeout=_TIMEOUT_SECONDS)
         connection.ehlo()
         if connection.has_extn("starttls"):
             connection.starttls(context=context)
@@ -232,16 +250,24 @@ def _connected(server: _Server) -> smtplib.SMTP:
     return connection
 
 
+def _envelope_error(
+    error: smtplib.SMTPRecipientsRefused | smtplib.SMTPSenderRefused,
+) -> NotSentError:
+    """Tell a server that says later, such as one that greylists, from one that says no."""
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        codes = [code for code, _ in error.recipients.values()]
+        who = f"every recipient in {RECIPIENTS_VARIABLE}"
+    else:
+        codes, who = [error.smtp_code], f"the sender in {SENDER_VARIABLE}"
+    if all(code < _PERMANENT for code in codes):
+        return _PutOffError(f"the mail server put {who} off ({codes[0]})")
+    return NotSentError(f"the mail server refused {who}")
+
+
 def _data_error(error: smtplib.SMTPDataError) -> Exception:
     if error.smtp_code >= _PERMANENT:
         return NotSentError(f"the mail server refused the mail ({error.smtp_code})")
     return _PutOffError(f"the mail server put the mail off ({error.smtp_code})")
-
-
-def _who(error: smtplib.SMTPException) -> str:
-    if isinstance(error, smtplib.SMTPRecipientsRefused):
-        return f"every recipient in {RECIPIENTS_VARIABLE}"
-    return f"the sender in {SENDER_VARIABLE}"
 
 
 def _unknown(key: str) -> str | None:

@@ -18,8 +18,8 @@ def accuracy_part(result: Accuracy) -> dict[str, Any] | None:
         return {"sentence": f"Nothing measured yet. {waiting}", "rows": []}
     share = percent(Decimal(result.right) / result.checked)
     sentence = (
-        f"Right for {result.right:,} of {plural(result.checked, 'customer')} that people drew at "
-        f"random and checked by hand since {result.since}: {share}."
+        f"Right for {result.right:,} of {plural(result.checked, 'customer')} drawn at random and "
+        f"checked by hand since {result.since}: {share}."
     )
     if result.missed or result.wrong:
         parts = [

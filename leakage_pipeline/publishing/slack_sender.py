@@ -7,6 +7,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from http.client import HTTPException
 from typing import Any
 from urllib.error import URLError
 
@@ -35,8 +36,8 @@ _HISTORY = 100
 _REPLIES = 1000
 _ERROR_CODE = re.compile(r"[a-z_]{2,60}")
 _CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{6,}")
-# What the SDK raises over an answer that is JSON but none of Slack's.
-_FOREIGN = (AttributeError, TypeError, ValueError)
+# What the SDK raises over an answer that broke off, or is JSON but none of Slack's.
+FOREIGN_ANSWER = (HTTPException, AttributeError, TypeError, ValueError)
 # Slack says of these that a part of the work may have been done.
 _MAY_HAVE_ARRIVED = frozenset({"internal_error", "fatal_error", "request_timeout"})
 
@@ -182,12 +183,15 @@ class _Slack:
             )
         except SlackApiError as error:
             raise self._refusal(error) from None
-        except (URLError, OSError, SlackClientError, *_FOREIGN) as error:
+        except (URLError, OSError, SlackClientError, *FOREIGN_ANSWER) as error:
             if _never_connected(error):
                 message_text = "Slack could not be reached; check SLACK_API_BASE_URL"
                 raise TransientFailure(message_text) from None
             raise self._unconfirmed() from None
-        return str(response.get("ts"))
+        stamp = response.get("ts")
+        if not stamp:
+            raise self._unconfirmed()
+        return str(stamp)
 
     def find(self, key: str, thread_ts: str | None) -> str | None:
         """Look for the message with this key among the latest of the channel or of the thread.
@@ -210,7 +214,7 @@ class _Slack:
                 history = self._client.conversations_history(
                     channel=channel, include_all_metadata=True, limit=_HISTORY
                 )
-        except (SlackClientError, URLError, OSError, *_FOREIGN):
+        except (SlackClientError, URLError, OSError, *FOREIGN_ANSWER):
             raise self._unconfirmed() from None
         for posted in history.get("messages") or []:
             payload = (posted.get("metadata") or {}).get("event_payload") or {}

@@ -18,6 +18,8 @@ class Reply:
     body: Any = None
     headers: dict[str, str] = field(default_factory=dict)
     hang_up: bool = False
+    cut: bool = False
+    """The connection breaks in mid-answer."""
     after_posting: bool = False
     """The message arrives all the same; only the answer goes wrong."""
 
@@ -86,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         payload = text.encode()
         self.send_response(reply.status)
         self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(payload)))
+        self.send_header("content-length", str(len(payload) * (2 if reply.cut else 1)))
         for name, value in reply.headers.items():
             self.send_header(name, value)
         self.end_headers()

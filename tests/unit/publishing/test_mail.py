@@ -98,6 +98,22 @@ def test_a_refused_mail_is_a_clear_failure_and_may_be_sent_once_mended(
     assert len(server.mails) == 1
 
 
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [("MAIL", "451 later"), ("RCPT", "450 greylisted"), ("MAIL", "cut"), ("RCPT", "cut")],
+)
+def test_what_broke_before_the_content_was_sent_goes_out_later_and_once(
+    filled: Connection, server: MailServer, tmp_path: Path, command: str, answer: str
+) -> None:
+    server.answers[command] = answer
+    with pytest.raises(TransientFailure, match=r"put .* off|broke off before"):
+        send(filled, tmp_path, server.url)
+    assert server.mails == []
+    server.answers.clear()
+    assert [send(filled, tmp_path, server.url).sent for _ in range(2)] == [True, False]
+    assert len(server.mails) == 1
+
+
 @pytest.mark.parametrize("url", [None, "smtp://a%40b:c@127.0.0.1:9"])
 def test_without_a_server_nothing_is_lost(
     filled: Connection, server: MailServer, tmp_path: Path, url: str | None

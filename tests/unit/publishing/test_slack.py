@@ -206,6 +206,8 @@ def test_a_rate_limit_is_waited_for(filled: Connection, settings: Settings, slac
         Reply(502, "<html>Bad gateway</html>"),
         Reply(200, "<html>a proxy's page</html>"),
         Reply(200, "[]"),
+        Reply(200, '{"ok": true, "ts": "17', cut=True),
+        Reply(200, {"ok": True}),
     ],
 )
 def test_a_lost_answer_is_looked_up_before_anything_is_sent_again(

@@ -110,7 +110,7 @@ def test_the_report_and_its_mail_tell_the_measured_accuracy(
         record(marts, customer, verdict)
     files = build_report(marts, sample.settings(tmp_path), AS_OF, None, tmp_path)
     said = (
-        "Right for 2 of 4 customers that people drew at random and checked by hand since 2026-11: "
+        "Right for 2 of 4 customers drawn at random and checked by hand since 2026-11: "
         "50\N{NO-BREAK SPACE}%. 1 with a leak missed and 1 wrong. "
         "1 customer of this month&#39;s sample still to check."
     )
@@ -138,6 +138,6 @@ def test_the_command_shows_the_sample_and_takes_a_verdict(
     customer = drawn(marts)[0][0]
     record_verdict(settings, None, customer, ("right", ""), console, by="kim", at=NOW)
     print_sample(settings, MONTH, console)
-    assert "Right for 1 of 1 customer that people drew" in console.export_text()
+    assert "Right for 1 of 1 customer drawn at random" in console.export_text()
     with pytest.raises(ConfigurationError, match="2026-11"):
         print_sample(settings, "November", console)
