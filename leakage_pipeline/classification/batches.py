@@ -43,7 +43,7 @@ _Read = TypeVar("_Read")
 _LOCK = "classification batches"
 _POLL_SECONDS = 20.0
 # A batch that nobody confirmed is searched among so many of the account's newest.
-_SEARCHED = 200
+_SEARCHED = 1000
 _RATE_LIMITED = 429
 
 

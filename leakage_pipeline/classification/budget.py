@@ -38,6 +38,10 @@ PRICES: dict[str, ModelPrice] = {
     "claude-sonnet": ModelPrice(Decimal(3), Decimal(15)),
     "claude-opus-5-5": ModelPrice(Decimal(4), Decimal(20), effort=True),
     "claude-opus-5": ModelPrice(Decimal(5), Decimal(25), effort=True),
+    **dict.fromkeys(
+        ("claude-opus-4-5", "claude-opus-4-6", "claude-opus-4-7", "claude-opus-4-8"),
+        ModelPrice(Decimal(5), Decimal(25)),
+    ),
     "claude-opus": ModelPrice(Decimal(15), Decimal(75)),
     "claude-fable": ModelPrice(Decimal(10), Decimal(50), effort=True),
     "claude-mythos": ModelPrice(Decimal(10), Decimal(50), effort=True),

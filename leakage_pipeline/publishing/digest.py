@@ -4,7 +4,7 @@ One message per channel and day: the main channel hears of everything, an audien
 what that team has to do. What changed is answered in the thread in which it was first told.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -238,7 +238,8 @@ def _changes(
     topics = [topic for topic in night.topics if owners is None or topic.owner in owners]
     earlier = told.earlier_digest(conn, target.name, day)
     before = earlier.topics if earlier else {}
-    matched = [(topic, _told_as(topic, before)) for topic in topics]
+    by_detection = {detection: state for state in before.values() for detection in state.detections}
+    matched = [(topic, _told_as(topic, before, by_detection)) for topic in topics]
     known = [(topic, state) for topic, state in matched if state is not None]
     changed = [(topic, state) for topic, state in known if topic.state.has_changed_since(state)]
     present = {key for topic in night.topics for key in (topic.key, *topic.state.detections)}
@@ -260,17 +261,18 @@ def _changes(
     )
 
 
-def _told_as(topic: Topic, before: Mapping[str, TopicState]) -> TopicState | None:
+def _told_as(
+    topic: Topic, before: Mapping[str, TopicState], by_detection: Mapping[str, TopicState]
+) -> TopicState | None:
     """What was said of it: an incident may have begun as a leak, or have one customer left."""
     if topic.key in before:
         return before[topic.key]
-    shared = [(len(_common(topic, state)), key) for key, state in before.items()]
-    most, key = max(shared, default=(0, ""))
-    return before[key] if most else None
-
-
-def _common(topic: Topic, state: TopicState) -> set[str]:
-    return set(topic.state.detections).intersection(state.detections)
+    shared = Counter(
+        by_detection[detection].key
+        for detection in topic.state.detections
+        if detection in by_detection
+    )
+    return before[max(sorted(shared), key=shared.__getitem__)] if shared else None
 
 
 def _recovered(conn: Connection, since: datetime, until: datetime) -> list[Mapping[str, Any]]:

@@ -48,7 +48,7 @@ SLACK_THREADS = TableSpec(
     comment="The message that first told of a topic: what changes is answered in its thread.",
 )
 _NONE = ""
-_KEPT_DAYS = 40
+_KEPT_DAYS = 8
 
 
 @dataclass(frozen=True)

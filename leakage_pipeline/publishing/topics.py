@@ -5,7 +5,7 @@ in its thread.
 """
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -86,15 +86,13 @@ def find_topics(
     """
     told = [leak for leak in leaks if leak.newest.direction != OPPORTUNITY]
     causes = shared_causes(told, incidents, with_lone_sources=True)
+    by_cause: defaultdict[tuple[str | None, str | None], list[Leak]] = defaultdict(list)
+    for leak in told:
+        by_cause[leak.newest.incident_id, leak.newest.currency].append(leak)
     topics: list[Topic] = []
     covered: set[str] = set()
     for cause in causes:
-        members = [
-            leak
-            for leak in told
-            if leak.newest.incident_id == cause.incident_id
-            and leak.newest.currency == cause.currency
-        ]
+        members = by_cause[cause.incident_id, cause.currency]
         if not members:
             continue
         covered |= {leak.newest.detection_id for leak in members}
