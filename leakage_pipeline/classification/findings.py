@@ -32,7 +32,7 @@ _INCIDENTS = """
     select
         incident_id, leakage_type, direction, meter, source, cause, started_at, customers,
         leakage_amount as amount, monthly_leakage_amount as monthly_amount,
-        lower(currency) as currency, description
+        lower(currency) as currency, first_detected_at, description
     from marts.fct_incidents
     order by incident_id, currency
 """
@@ -91,6 +91,7 @@ class Incident:
     amount: Decimal | None
     monthly_amount: Decimal | None
     currency: str | None
+    first_detected_at: datetime | None
     description: str
 
 

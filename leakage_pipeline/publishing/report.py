@@ -19,6 +19,7 @@ from leakage_pipeline.classification.wording import day, instant
 from leakage_pipeline.failures import PermanentFailure
 from leakage_pipeline.publishing import (
     charts,
+    report_history,
     report_parts,
     report_queries,
     report_summary,
@@ -161,6 +162,9 @@ def _context(
         "causes": causes,
         "trends": report_parts.trends(leaks, week, first),
         "cards": report_parts.cards(conn, settings, leaks),
+        "months": report_history.months(leaks, as_of, first),
+        "open_for": report_history.open_for(leaks, as_of),
+        "holds": report_history.holds(conn, dismissed),
         "exceptions": report_view.exception_rows(report_queries.approved_exceptions(conn)),
         "recoveries": report_view.recovery_rows(report_queries.recoveries(conn, week.end)),
         "coverage": report_view.coverage_rows(coverage),

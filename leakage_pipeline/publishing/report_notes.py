@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
 
-from leakage_pipeline.classification.wording import instant, plural
+from leakage_pipeline.classification.wording import instant, money, plural
 from leakage_pipeline.publishing import report_queries
 from leakage_pipeline.publishing.week import ReportWeek
 from leakage_pipeline.stripe_billing.status import read_sync_status
@@ -33,7 +33,7 @@ def data_notes(
     Returns:
         `serious`: what may make a number wrong. `remarks`: what is only good to know.
     """
-    serious = [*failed_checks, *_doubts(conn, as_of, week)]
+    serious = [*failed_checks, *_doubts(conn, as_of, week), *_blocked(conn)]
     remarks = [
         f"{plural(row['rows'], 'input row')} of {row['source']} could not be read: {row['reason']}."
         for row in report_queries.rejected_rows(conn)[:_MAX_REJECTIONS]
@@ -44,6 +44,16 @@ def data_notes(
             f"{'is' if dismissed == 1 else 'are'} left out of every total."
         )
     return {"serious": serious, "remarks": remarks}
+
+
+def _blocked(conn: Connection) -> list[str]:
+    """What the data cannot carry, and that it was therefore not published."""
+    return [
+        f"{plural(row['findings'], 'finding')} of {row['leakage_type'].replace('_', ' ')} "
+        f"over {money(row['amount'], row['currency'])} "
+        f"{'is' if row['findings'] == 1 else 'are'} not published. {row['explanation']}"
+        for row in report_queries.blocked_findings(conn)
+    ]
 
 
 def _doubts(conn: Connection, as_of: datetime, week: ReportWeek) -> list[str]:

@@ -109,6 +109,24 @@ _EXCEPTIONS = """
     order by sum(e.covered_amount) desc nulls last, e.exception_id, e.leakage_type
 """
 
+_HOLDS = """
+    select
+        h.invoice_id, coalesce(c.name, h.customer_id) as customer, lower(h.currency) as currency,
+        h.drafted_amount, h.expected_amount, h.reasons, h.detection_ids, h.finalises_at
+    from marts.fct_invoice_holds as h
+    left join marts.dim_customers as c on h.customer_id = c.customer_id
+    order by abs(h.difference) desc, h.invoice_id
+"""
+
+_BLOCKED = """
+    select
+        explanation, leakage_type, direction, lower(currency) as currency,
+        count(*) as findings, sum(blocked_amount) as amount
+    from marts.fct_blocked_findings
+    group by explanation, leakage_type, direction, lower(currency)
+    order by explanation, leakage_type, direction, lower(currency)
+"""
+
 _RECOVERED = """
     select
         lower(r.currency) as currency,
@@ -191,6 +209,16 @@ def coverage(conn: Connection) -> list[Row]:
 def approved_exceptions(conn: Connection) -> list[Row]:
     """Return what each approved exception covers, the largest first."""
     return _rows(conn, _EXCEPTIONS)
+
+
+def invoice_holds(conn: Connection) -> list[Row]:
+    """Return the drafts that would go out wrong, the largest difference first."""
+    return _rows(conn, _HOLDS)
+
+
+def blocked_findings(conn: Connection) -> list[Row]:
+    """Sum the findings that are not published, by why and by type."""
+    return _rows(conn, _BLOCKED)
 
 
 def recovered(conn: Connection, start: datetime, end: datetime) -> list[Row]:

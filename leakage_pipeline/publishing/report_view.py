@@ -75,6 +75,8 @@ class CauseRow:
     closed: str
     open: str
     monthly: str
+    found: str
+    lost: str
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ def cause_rows(causes: Sequence[SharedCause], shown: int) -> list[CauseRow]:
             closed=money(cause.closed_amount, cause.currency),
             open=_or_blank(cause.open_amount, cause.currency),
             monthly=_or_blank(cause.monthly_amount, cause.currency),
+            found=day(cause.found_at) if cause.found_at else "",
+            lost=_or_blank(cause.lost_before_found, cause.currency),
         )
         for cause in causes[:shown]
     ]

@@ -34,6 +34,9 @@ class SharedCause:
     open_amount: Decimal
     monthly_amount: Decimal
     """What a month costs now: leaks that have ended do not count."""
+    found_at: datetime | None
+    lost_before_found: Decimal
+    """What the periods cost that were over when an audit found any of it first."""
     reporting_amount: Decimal | None
     """All periods in the reporting currency; None unless every one of them has a rate."""
 
@@ -82,8 +85,15 @@ def _shared(incident: Incident, findings: Sequence[Finding], monthly: Decimal) -
         closed_amount=_sum(findings, closed=True),
         open_amount=_sum(findings, closed=False),
         monthly_amount=monthly,
+        found_at=incident.first_detected_at,
+        lost_before_found=_lost_before(incident.first_detected_at, findings),
         reporting_amount=_in_reporting_currency(findings),
     )
+
+
+def _lost_before(found_at: datetime | None, findings: Sequence[Finding]) -> Decimal:
+    over = [f for f in findings if found_at and f.period_end and f.period_end <= found_at]
+    return _sum(over, closed=True)
 
 
 def _sum(findings: Sequence[Finding], *, closed: bool) -> Decimal:

@@ -22,7 +22,7 @@ from leakage_pipeline.simulator.company_files import (
 from leakage_pipeline.simulator.company_stripe import stripe_account
 from leakage_pipeline.simulator.customers import Customer, World
 from leakage_pipeline.simulator.customers_profiles import honest_customer
-from leakage_pipeline.simulator.ground_truth import History, Label, labels
+from leakage_pipeline.simulator.ground_truth import History, Label, covered, hold, labels
 from leakage_pipeline.simulator.invoicing import due_invoices
 from leakage_pipeline.simulator.leaks import leaky_customer
 from leakage_pipeline.simulator.settling import settle
@@ -42,6 +42,10 @@ class Company:
     account: StripeAccount
     usage: tuple[UsageRow, ...]
     labels: tuple[Label, ...]
+    covered: tuple[Label, ...] = ()
+    """What approved exceptions cover: findings that there must not be, with their amounts."""
+    holds: tuple[dict[str, Any], ...] = ()
+    """Drafts that an audit must hold back."""
 
     @property
     def ground_truth(self) -> dict[str, Any]:
@@ -52,6 +56,8 @@ class Company:
             "customers": len(self.histories),
             "profiles": {h.customer.customer_id: h.customer.profile for h in self.histories},
             "labels": [label.as_row() for label in self.labels],
+            "covered": [label.as_row() for label in self.covered],
+            "holds": list(self.holds),
         }
 
     def write(self, directory: Path) -> None:
@@ -120,7 +126,8 @@ def generate_side_by_side(
 
 def _histories(world: World, customers: int, *, leaks: bool) -> Iterator[History]:
     leaky = set(_leaky_indexes(world, customers)) if leaks else set()
-    turns = {"honest": 0, "leaky": 0}
+    # Small companies of consecutive seeds take up the list where the one before left it.
+    turns = {"honest": world.seed * (customers - len(leaky)), "leaky": world.seed * len(leaky)}
     for index in range(customers):
         kind = "leaky" if index in leaky else "honest"
         make: Callable[[World, int, int], Customer]
@@ -138,6 +145,8 @@ def company_of(world: World, histories: list[History]) -> Company:
         account=stripe_account(world, histories),
         usage=tuple(usage_rows(world, histories)),
         labels=tuple(label for history in histories for label in labels(history)),
+        covered=tuple(label for history in histories for label in covered(history)),
+        holds=tuple(held for history in histories if (held := hold(history)) is not None),
     )
 
 

@@ -8,8 +8,8 @@ import csv
 import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from leakage_pipeline.simulator.catalog import METERS, UsageTerm
-from leakage_pipeline.simulator.customers import Contract, Customer, World
+from leakage_pipeline.simulator.customers import Approval, Contract, Customer, World
 from leakage_pipeline.simulator.ground_truth import History
 from leakage_pipeline.simulator.invoicing_periods import add_months, epoch
 from leakage_pipeline.simulator.pricing import to_major
@@ -53,6 +53,8 @@ class UsageRow:
     occurred_at: int
     source: str
     received_at: int
+    offset: timedelta | None = None
+    """The offset in which the row is written, in a file of another source; None for UTC."""
 
 
 def usage_rows(world: World, histories: Sequence[History]) -> list[UsageRow]:
@@ -61,14 +63,15 @@ def usage_rows(world: World, histories: Sequence[History]) -> list[UsageRow]:
     today = epoch(world.as_of) // DAY
     rows: list[UsageRow] = []
     for history in histories:
+        offset = history.customer.log_offset
         for customer_id, usage in _logged(history):
-            for events in usage.periods:
-                for event in events:
-                    row = _row(customer_id, usage.meter.name, event)
+            for index in range(len(usage.periods)):
+                for event in usage.logged(index):
+                    row = _row(customer_id, usage.meter.name, event, offset)
                     rows.append(row)
                     if rng.random() < REPEATED_SHARE:
                         # The same event again, in the next day's file.
-                        rows.append(UsageRow(min(row.day + 1, today), *_fields(row)[1:]))
+                        rows.append(replace(row, day=min(row.day + 1, today)))
     return rows + bad_rows(world, rows)
 
 
@@ -88,7 +91,7 @@ def _logged(history: History) -> Iterator[tuple[str, MeterUsage]]:
         yield customer.stray_usage[0], history.stray
 
 
-def _row(customer_id: str, meter: str, event: UsageEvent) -> UsageRow:
+def _row(customer_id: str, meter: str, event: UsageEvent, offset: timedelta | None) -> UsageRow:
     return UsageRow(
         day=event.at // MICROS // DAY,
         event_id=event.event_id,
@@ -98,6 +101,7 @@ def _row(customer_id: str, meter: str, event: UsageEvent) -> UsageRow:
         occurred_at=event.at,
         source=event.source,
         received_at=event.received_at,
+        offset=offset,
     )
 
 
@@ -115,18 +119,23 @@ def bad_rows(world: World, rows: Sequence[UsageRow]) -> list[UsageRow]:
         elif number % 3 == 1:
             event_id = None
         else:
-            at = future
+            at = received = future
         broken.append(UsageRow(day, event_id, customer_id, meter, value, at, source, received))
     return broken
 
 
 def write_usage(directory: Path, rows: Iterable[UsageRow]) -> None:
-    """Write the log, one parquet part per UTC day."""
+    """Write the log, one parquet part per UTC day; what was logged in local time as one CSV."""
     # Days of an earlier, larger company would otherwise stay and be read as this one's.
     shutil.rmtree(directory, ignore_errors=True)
     days: dict[int, list[UsageRow]] = {}
+    local: list[UsageRow] = []
     for row in rows:
-        days.setdefault(row.day, []).append(row)
+        if row.offset is None:
+            days.setdefault(row.day, []).append(row)
+        else:
+            local.append(row)
+    _write_local(directory.with_name("usage_local.csv"), local)
     for day, members in sorted(days.items()):
         name = datetime.fromtimestamp(day * DAY, UTC).date().isoformat()
         folder = directory / f"date={name}"
@@ -138,6 +147,26 @@ def write_usage(directory: Path, rows: Iterable[UsageRow]) -> None:
         pq.write_table(
             pa.Table.from_arrays(columns, schema=USAGE_SCHEMA), folder / "part-0.parquet"
         )
+
+
+def _write_local(path: Path, rows: Sequence[UsageRow]) -> None:
+    """Write events as a producer does that knows its local time alone."""
+
+    def local(micros: int, offset: timedelta) -> str:
+        instant = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)
+        return instant.astimezone(timezone(offset)).isoformat()
+
+    names = [column.name for column in USAGE_SCHEMA]
+    written = [
+        {
+            **{name: getattr(row, name) for name in names},
+            "occurred_at": local(row.occurred_at, row.offset),
+            "received_at": local(row.received_at, row.offset),
+        }
+        for row in rows
+        if row.offset is not None
+    ]
+    _write_csv(path, written, names)
 
 
 def rate_json(term: UsageTerm, currency: str) -> dict[str, Any]:
@@ -264,16 +293,31 @@ def _fx_rows(world: World) -> list[dict[str, Any]]:
     return rows
 
 
+def _exception_row(customer: Customer, approval: Approval) -> dict[str, Any]:
+    return {
+        "exception_id": f"exc_{customer.customer_id[4:]}",
+        "customer_id": customer.customer_id,
+        "leakage_type": approval.leakage_type,
+        "reason": approval.reason,
+        "approved_by": "Head of finance",
+        "valid_from": customer.start.date().isoformat(),
+        "valid_until": "",
+    }
+
+
 def write_business(directory: Path, world: World, histories: Sequence[History]) -> None:
-    """Write contracts, price book, accounts and rates."""
+    """Write contracts, price book, accounts, rates and approved exceptions."""
     customers = [history.customer for history in histories]
     contracts = [contract_row(c.contract, c) for c in customers if c.contract is not None]
+    exceptions = [_exception_row(c, c.approval) for c in customers if c.approval is not None]
     blank = Contract("", "", "usd", world.as_of.date())
+    nothing = Approval("", "", "")
     tables = {
         "contracts.csv": (contracts, list(contract_row(blank, customers[0]))),
         "price_book.csv": (_price_book_rows(world), None),
         "accounts.csv": ([_account_row(c) for c in customers if c.is_in_accounts], None),
         "fx_rates.csv": (_fx_rows(world), None),
+        "exceptions.csv": (exceptions, list(_exception_row(customers[0], nothing))),
     }
     for name, (rows, columns) in tables.items():
         _write_csv(directory / name, rows, columns or list(rows[0]))
@@ -285,11 +329,15 @@ def configuration() -> dict[str, Any]:
         "company": "Acme Cloud",
         "reporting_currency": "usd",
         "sources": {
-            "usage": [{"name": "gateway", "kind": "files", "uri": "data/usage/**/*.parquet"}],
+            "usage": [
+                {"name": "gateway", "kind": "files", "uri": "data/usage/**/*.parquet"},
+                {"name": "abroad", "kind": "files", "uri": "data/usage_local.csv"},
+            ],
             "contracts": "data/contracts.csv",
             "price_book": "data/price_book.csv",
             "accounts": "data/accounts.csv",
             "fx_rates": "data/fx_rates.csv",
+            "exceptions": "data/exceptions.csv",
         },
         "meters": {
             meter.name: {"stripe_event_name": meter.event_name} for meter in METERS.values()

@@ -10,6 +10,12 @@ from typing import Any
 
 from leakage_pipeline.simulator import stripe_objects as build
 from leakage_pipeline.simulator.catalog import METERS, PRODUCTS, Catalog, StripePrice
+from leakage_pipeline.simulator.company_edits import (
+    add_change_events,
+    add_credit_notes,
+    extra_lines,
+    name_revisions,
+)
 from leakage_pipeline.simulator.company_payments import (
     add_payments,
     default_methods,
@@ -25,7 +31,6 @@ from leakage_pipeline.simulator.usage import meter_events
 
 FOUNDED = 1_546_300_800  # 2019-01-01: products and meters are older than every price
 DAY = 86_400
-CREDITED_AFTER = 5 * DAY
 METERED_PRODUCTS = {name: f"prod_meter_{name}" for name in METERS}
 
 
@@ -131,6 +136,7 @@ class _CustomerObjects:
         self.code = self.customer.subscription_id[4:]
         self.discounts = [] if self.customer.grant is None else [self._discount()]
         self.line_numbers = count(1)
+        self.invoice_ids: dict[datetime, str] = {}
 
     def add_to(self, account: StripeAccount) -> None:
         """Append everything this customer has in Stripe."""
@@ -141,12 +147,14 @@ class _CustomerObjects:
         invoices: list[JsonObject] = []
         for number, due in enumerate(self.history.invoices, start=1):
             invoices.append(self._invoice(due, number, account))
+        name_revisions(invoices)
         balance = sum(invoice["ending_balance"] or 0 for invoice in invoices)
         if not self.customer.is_beside:
             account.customers.append(self._customer(balance))
         subscription = self._subscription(invoices[-1]["id"])
         account.subscriptions.append(subscription)
         add_payments(self.history, invoices, subscription, account)
+        add_change_events(self.customer, subscription, self.prices, account)
         account.invoices.extend(invoices)
         if self.customer.grant is not None:
             account.coupons.append(self._coupon(self.customer.grant))
@@ -263,6 +271,7 @@ class _CustomerObjects:
         customer = self.customer
         invoice_id = f"in_{self.code}_{number:03d}"
         lines = [self._line(line, invoice_id, due, account) for line in due.lines]
+        lines.extend(extra_lines(customer, due, invoice_id, account))
         draft = due.status == "draft"
         sent = customer.sends_invoices
         invoice = build.invoice(
@@ -292,30 +301,13 @@ class _CustomerObjects:
             auto_advance=due.auto_advance,
             attempt_count=due.attempt_count,
             next_payment_attempt=_seconds(due.next_payment_attempt),
-            post_payment_credit_notes_amount=due.credited,
+            post_payment_credit_notes_amount=sum(amount for amount, _ in due.credits),
+            from_invoice=self.invoice_ids.get(due.replaces) if due.replaces else None,
             discounts=self.discounts if any(line.discount for line in due.lines) else (),
         )
-        if due.credited:
-            account.credit_notes.append(self._credit_note(due, invoice))
+        self.invoice_ids[due.instant] = invoice_id
+        add_credit_notes(due, invoice, account)
         return invoice
-
-    def _credit_note(self, due: DueInvoice, invoice: JsonObject) -> JsonObject:
-        """A goodwill credit on the invoice's last line, soon after it was paid."""
-        line = build.credit_note_line(
-            f"cnli_{self.code}_1",
-            amount=due.credited,
-            invoice_line_item=invoice["lines"]["data"][-1]["id"],
-            quantity=1,
-            unit_amount=due.credited,
-        )
-        return build.credit_note(
-            f"cn_{self.code}_1",
-            invoice=invoice,
-            created=epoch(due.finalized_at) + CREDITED_AFTER,
-            lines=[line],
-            reason="order_change",
-            memo="Service credit for an outage",
-        )
 
     def _line(
         self, line: DueLine, invoice_id: str, due: DueInvoice, account: StripeAccount

@@ -29,13 +29,14 @@ TRADES = ("Analytics", "Media", "Robotics", "Logistics", "Studios", "Health", "F
 class LicenceStep:
     """From `at` on the licence item has this price and quantity.
 
-    `invoicing` says how a change inside a period was prorated; a renewal changes at its start.
+    `invoicing` says how a change inside a period was prorated; a renewal changes at its start, and
+    `never` is the fault of a change that no invoice bills.
     """
 
     at: datetime
     price: StripePrice
     quantity: int = 1
-    invoicing: Literal["renewal", "next_invoice", "at_once"] = "renewal"
+    invoicing: Literal["renewal", "next_invoice", "at_once", "never"] = "renewal"
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,10 @@ class UsageFault:
 
     `source` None means every source of the meter; `share` is the part of the events touched. Late
     usage reached the log only after the invoice; `logged_late` too, though Stripe was told in time.
+    What is `carried_over` missed its invoice and was reported with the next period's usage.
     """
 
-    kind: Literal["lost", "doubled", "late", "late_and_lost", "logged_late"]
+    kind: Literal["lost", "doubled", "late", "late_and_lost", "logged_late", "carried_over"]
     meter: str
     since: datetime
     until: datetime | None = None
@@ -144,6 +146,40 @@ class Leak:
     meter: str | None = None
     besides: tuple[str, ...] = ()
     """Further finding types that the same fault shows as."""
+    is_on_draft: bool = False
+    """Whether all that it costs stands on a draft, which can still be mended."""
+
+
+@dataclass(frozen=True)
+class Credit:
+    """A credit note over a share of a renewal's licence line, so long after its invoice."""
+
+    period: int
+    share: Decimal
+    after: timedelta = timedelta(days=5)
+
+
+@dataclass(frozen=True)
+class Approval:
+    """What somebody approved: a finding type that is none for this customer, and why."""
+
+    leakage_type: str
+    variant: str
+    reason: str
+
+
+@dataclass
+class HandEdits:
+    """What people did to a customer's invoices by hand, by the renewal it was done to."""
+
+    fees: dict[int, Decimal] = field(default_factory=dict)
+    """Share of the licence fee that was left on the line."""
+    extras: dict[int, int] = field(default_factory=dict)
+    """A one-off fee that was added, in minor units."""
+    replaced: frozenset[int] = frozenset()
+    """Renewals whose invoice was made void and made again two days later."""
+    repeated: frozenset[tuple[str | None, int]] = frozenset()
+    """Meter, or None for the licence, and period whose line stands there twice."""
 
 
 @dataclass
@@ -173,7 +209,13 @@ class Customer:
     logs_account_id: bool = False
     has_edge_events: bool = False
     has_small_gaps: bool = False
-    credited_period: int | None = None
+    credits: tuple[Credit, ...] = ()
+    edits: HandEdits = field(default_factory=HandEdits)
+    approval: Approval | None = None
+    log_offset: timedelta | None = None
+    """The offset from UTC in which its usage is logged; None for UTC."""
+    is_finally_billed: bool = True
+    """Whether a cancellation is followed by an invoice over the last usage."""
     usage_fault: UsageFault | None = None
     stray_usage: tuple[str, str, int] | None = None
     """An id that nobody knows, with a meter and how much of it is used under that id a month."""

@@ -15,6 +15,7 @@ from leakage_pipeline.simulator.customers import (
     Cancellation,
     Contract,
     Coupon,
+    Credit,
     Customer,
     Grant,
     LicenceStep,
@@ -26,6 +27,7 @@ from leakage_pipeline.simulator.customers import (
     new_customer,
 )
 from leakage_pipeline.simulator.customers_profiles_accounts import ACCOUNT_PROFILES, TRIAL
+from leakage_pipeline.simulator.customers_profiles_noise import NOISE_PROFILES
 from leakage_pipeline.simulator.invoicing_periods import add_months, epoch, from_epoch
 from leakage_pipeline.simulator.payment_life import Fate, PaymentLife
 from leakage_pipeline.simulator.pricing import free_quantity, per_unit, with_included
@@ -224,9 +226,10 @@ def _repeating_coupon(world: World, index: int) -> Customer:
 
 def _credit_note(world: World, index: int) -> Customer:
     customer = new_customer(world, index, Wish("basic", months=SEASONED))
-    customer.credited_period = world.rng("credit", index).choice(
+    period = world.rng("credit", index).choice(
         [i for i in closed_periods(customer, world.as_of, timedelta(days=20)) if i > 0]
     )
+    customer.credits = (Credit(period, Decimal("0.05")),)
     return customer
 
 
@@ -367,6 +370,7 @@ PROFILES: dict[str, Profile] = {
     "logged_late": _logged_late,
     "within_included": _within_included,
     **ACCOUNT_PROFILES,
+    **NOISE_PROFILES,
     "failed_lately": _failed_lately,
 }
 

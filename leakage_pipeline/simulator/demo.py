@@ -118,7 +118,8 @@ def _insist(result: Score) -> None:
     if not result.is_perfect:
         message = (
             f"the audit and the known leaks disagree: {len(result.missed)} missed, "
-            f"{len(result.unexpected)} unexpected, {len(result.wrong_amounts)} wrong amounts"
+            f"{len(result.unexpected)} unexpected, {len(result.wrong_amounts)} wrong amounts, "
+            f"{len(result.beside)} drafts or exceptions"
         )
         raise PermanentFailure(message)
 
@@ -205,6 +206,10 @@ def _compare(settings: Settings, home: Path) -> Score:
     try:
         with connection.cursor(cursor_factory=RealDictCursor) as cursor:
             cursor.execute("select * from marts.fct_leakage_detections")
-            return score(cursor.fetchall(), truth)
+            detections = cursor.fetchall()
+            cursor.execute("select * from marts.fct_invoice_holds")
+            holds = cursor.fetchall()
+            cursor.execute("select * from marts.fct_approved_exceptions")
+            return score(detections, truth, holds=holds, exceptions=cursor.fetchall())
     finally:
         connection.close()

@@ -10,11 +10,18 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from leakage_pipeline.simulator import leaks_accounts, leaks_payments, leaks_usage
+from leakage_pipeline.simulator import (
+    leaks_accounts,
+    leaks_billing,
+    leaks_drafts,
+    leaks_payments,
+    leaks_usage,
+)
 from leakage_pipeline.simulator.catalog import FEATURES, UsageTerm, midnight
 from leakage_pipeline.simulator.customers import Customer, Leak, World
 from leakage_pipeline.simulator.invoicing import DueInvoice, DueLine
 from leakage_pipeline.simulator.invoicing_periods import Period, grid
+from leakage_pipeline.simulator.opportunities import Opportunity, opportunities
 from leakage_pipeline.simulator.pricing import (
     amount,
     discount_share,
@@ -22,11 +29,13 @@ from leakage_pipeline.simulator.pricing import (
     overage_amount,
     to_major,
 )
+from leakage_pipeline.simulator.settling import net_amount
 from leakage_pipeline.simulator.usage import MeterUsage
 
 FINALIZATION_DELAY = timedelta(hours=1)
 TOLERANCE_PERCENT = Decimal(5)
 MIN_AMOUNT = Decimal(1)
+OVERBILLING = frozenset({"overbilled_usage", "overbilled_price", "double_charge"})
 JPY_PER_USD = Decimal(150)  # good enough to stay away from the smallest published amount
 
 
@@ -76,8 +85,15 @@ class History:
 
     def finalized_lines(self, index: int) -> Iterator[DueLine]:
         """Lines of a period on invoices that count as billed."""
+        return self._lines_without(index, {"draft", "void"})
+
+    def written_lines(self, index: int) -> Iterator[DueLine]:
+        """Lines of a period on invoices that count, drafts included."""
+        return self._lines_without(index, {"void"})
+
+    def _lines_without(self, index: int, statuses: set[str]) -> Iterator[DueLine]:
         for invoice in self.invoices:
-            if invoice.status not in {"draft", "void"}:
+            if invoice.status not in statuses:
                 yield from (line for line in invoice.lines if line.period_index == index)
 
     def has_licence_line(self, index: int) -> bool:
@@ -98,26 +114,67 @@ Amounts = Iterator[tuple[Period, int | None]]
 
 
 def labels(history: History) -> list[Label]:
-    """The labels of one customer, in period order; none for an honest one."""
+    """What an audit must find about one customer: an honest one has opportunities at most."""
+    found = [_opportunity(history, each) for each in opportunities(history)]
     leak = history.customer.leak
-    if leak is None:
+    if leak is not None:
+        for leakage_type in (leak.leakage_type, *leak.besides):
+            found += _labels_of(history, leak, leakage_type)
+    return found
+
+
+def covered(history: History) -> list[Label]:
+    """What an approved exception covers: the findings that there are not."""
+    approval = history.customer.approval
+    if approval is None:
         return []
-    return [
-        label
-        for leakage_type in (leak.leakage_type, *leak.besides)
-        for label in _labels_of(history, leak, leakage_type)
-    ]
+    as_leak = Leak(approval.leakage_type, approval.variant)
+    return list(_labels_of(history, as_leak, approval.leakage_type))
+
+
+def hold(history: History) -> dict[str, Any] | None:
+    """The draft that should be held back: what it says, and what it should say."""
+    wrong = [label for label in labels(history) if label.phase == "preflight"]
+    if not wrong:
+        return None
+    customer = history.customer
+    signed = sum(
+        (-label.amount if label.leakage_type in OVERBILLING else label.amount)
+        for label in wrong
+        if label.amount is not None
+    )
+    draft = next(invoice for invoice in history.invoices if invoice.status == "draft")
+    drafted = to_major(net_amount(draft), customer.currency)
+    return {
+        "customer_id": customer.customer_id,
+        "subscription_id": customer.subscription_id,
+        "drafted_amount": format(drafted, "f"),
+        "expected_amount": format(drafted + signed, "f"),
+        "reasons": sorted({label.leakage_type for label in wrong}),
+    }
+
+
+def _opportunity(history: History, each: Opportunity) -> Label:
+    customer = history.customer
+    return Label(
+        *(customer.customer_id, customer.subscription_id, each.leakage_type, each.variant),
+        *(each.meter, each.period.start, each.period.end),
+        _phase(history, each.period),
+        customer.currency,
+        None if each.amount is None else to_major(each.amount, customer.currency),
+    )
 
 
 def _labels_of(history: History, leak: Leak, leakage_type: str) -> Iterator[Label]:
     customer = history.customer
+    rule = leaks_drafts.VARIANT_RULES.get(leak.variant, RULES[leakage_type])
     smallest = MIN_AMOUNT * JPY_PER_USD if customer.currency == "jpy" else MIN_AMOUNT
     owners: tuple[str, str | None] = (customer.customer_id, customer.subscription_id)
     if customer.stray_usage is not None:
         owners = (customer.stray_usage[0], None)
     elif not customer.has_subscription:
         owners = (customer.customer_id, None)
-    for period, minor in sorted(RULES[leakage_type](history), key=lambda p: p[0].start):
+    for period, minor in sorted(rule(history), key=lambda p: p[0].start):
         value = None if minor is None else to_major(minor, customer.currency)
         if value is not None and value < smallest:
             continue
@@ -128,10 +185,14 @@ def _labels_of(history: History, leak: Leak, leakage_type: str) -> Iterator[Labe
             meter=leak.meter,
             period_start=period.start,
             period_end=period.end,
-            phase="closed" if history.is_closed(period.end) else "open",
+            phase="preflight" if leak.is_on_draft else _phase(history, period),
             currency=customer.currency,
             amount=value,
         )
+
+
+def _phase(history: History, period: Period) -> str:
+    return "closed" if history.is_closed(period.end) else "open"
 
 
 def _list_price(history: History, plan: str, at: datetime) -> Decimal:
@@ -231,8 +292,11 @@ def _incorrect_discount(history: History) -> Amounts:
         elif variant == "discount_past_contract" and contract and contract.end_date:
             until = midnight(contract.end_date) + timedelta(days=1)
             entitled = given if period.start < until else 0
+        elif variant == "discount_not_given" and contract and contract.discount_percent:
+            percent = contract.discount_percent
+            entitled = sum(discount_share(line.charge.amount, percent) for line in lines)
         is_first = is_first and given == 0
-        yield period, given - entitled
+        yield period, abs(given - entitled)
 
 
 def _counts(history: History, period: Period) -> bool:
@@ -308,6 +372,7 @@ RULES: dict[str, Callable[[History], Amounts]] = {
     "missing_invoice": _missing_invoice,
     "access_after_cancellation": _access_after_cancellation,
     "seat_leakage": _seat_leakage,
+    **leaks_billing.RULES,
     **leaks_usage.RULES,
     **leaks_accounts.RULES,
     **leaks_payments.RULES,

@@ -5,7 +5,7 @@ prorated by the second. Amounts come from `pricing`, JSON from `stripe_objects`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Literal
@@ -26,6 +26,7 @@ from leakage_pipeline.simulator.usage import MeterUsage
 DRAFT_TIME = timedelta(hours=1)
 PAYS_AFTER = timedelta(days=16)  # customers that get their invoices sent
 DAYS_UNTIL_DUE = 30
+REPLACED_AFTER = timedelta(days=2)
 LineKind = Literal["licence", "usage", "credit", "debit"]
 
 
@@ -56,7 +57,12 @@ class DueInvoice:
     status: str = "paid"
     paid_at: datetime | None = None
     voided_at: datetime | None = None
-    credited: int = field(default=0)
+    credits: list[tuple[int, datetime]] = field(default_factory=list)
+    """Amount and instant of each credit note over the last line."""
+    extra: int = 0
+    """A one-off fee that somebody added by hand."""
+    replaces: datetime | None = None
+    """The instant of the void invoice that this one was made instead of."""
     attempt_count: int | None = None
     next_payment_attempt: datetime | None = None
     auto_advance: bool | None = None
@@ -76,7 +82,18 @@ def due_invoices(
     if final is not None:
         invoices.append(final)
     kept = [entry for entry in invoices if entry is not None and entry.lines]
+    kept.extend([_replacement(entry) for entry in kept if entry.replaces is not None])
     return sorted(kept, key=lambda entry: (entry.created, entry.instant))
+
+
+def _replacement(original: DueInvoice) -> DueInvoice:
+    """Make an invoice void and make it again, line by line, two days later."""
+    created = original.created + REPLACED_AFTER
+    again = replace(original, instant=created, created=created, finalized_at=created)
+    again.paid_at = created + timedelta(seconds=2)
+    original.status, original.paid_at, original.replaces = "void", None, None
+    original.voided_at = created
+    return again
 
 
 class _Billing:
@@ -98,12 +115,13 @@ class _Billing:
         """The invoice at the start of a period: this licence, the usage of the period before."""
         if self.customer.missing_invoices.get(index) == "absent":
             return None
+        edits = self.customer.edits
         period = self.periods[index]
         lines: list[DueLine] = []
         if index > 0:
             lines.extend(self._waiting_prorations(index - 1))
             lines.extend(self._usage_lines(index - 1))
-        lines.append(self._licence_line(index))
+        lines.extend([self._licence_line(index)] * (1 + ((None, index) in edits.repeated)))
         if period.is_trial:
             lines.extend(self._trial_lines(index))
         window = (self.periods[max(index - 1, 0)].start, period.start)
@@ -116,8 +134,12 @@ class _Billing:
         if is_void and invoice.status != "draft":
             invoice.status, invoice.paid_at = "void", None
             invoice.voided_at = invoice.finalized_at
-        if self.customer.credited_period == index:
-            invoice.credited = lines[-1].charge.amount // 20
+        for credit in self.customer.credits:
+            if credit.period == index:
+                given = int(lines[-1].charge.amount * credit.share)
+                invoice.credits.append((given, invoice.finalized_at + credit.after))
+        invoice.extra = edits.extras.get(index, 0)
+        invoice.replaces = period.start if index in edits.replaced else None
         return invoice
 
     def change_invoices(self) -> list[DueInvoice]:
@@ -134,7 +156,7 @@ class _Billing:
     def final_invoice(self) -> DueInvoice | None:
         """What is left to bill when a subscription ends: the last usage, perhaps a credit."""
         ending = self.customer.cancellation
-        if ending is None:
+        if ending is None or not self.customer.is_finally_billed:
             return None
         index = len(self.periods) - 1
         lines: list[DueLine] = []
@@ -196,6 +218,7 @@ class _Billing:
         period = self.periods[index]
         step = self.customer.licence_at(period.start)
         unit = 0 if period.is_trial else step.price.unit_in(self.customer.currency)
+        unit = int(unit * self.customer.edits.fees.get(index, 1))
         charge = Charge(Decimal(step.quantity), Decimal(unit), unit * step.quantity)
         return DueLine("licence", index, step.price, charge, period.start, period.natural_end)
 
@@ -213,10 +236,11 @@ class _Billing:
             quantity = self.usage[price.meter].metered_quantity(index)
             if share != 1:
                 quantity = (quantity * share).to_integral_value()
-            lines.extend(
+            billed = [
                 DueLine("usage", index, price, charge, period.start, period.end)
                 for charge in charges(price.rate_in(self.customer.currency), quantity)
-            )
+            ]
+            lines.extend(billed * (1 + ((price.meter, index) in self.customer.edits.repeated)))
         return lines
 
     def _trial_lines(self, index: int) -> list[DueLine]:

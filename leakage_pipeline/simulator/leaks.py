@@ -8,7 +8,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from leakage_pipeline.simulator import leaks_accounts, leaks_payments, leaks_usage
+from leakage_pipeline.simulator import (
+    leaks_accounts,
+    leaks_billing,
+    leaks_drafts,
+    leaks_payments,
+    leaks_usage,
+)
 from leakage_pipeline.simulator.catalog import UsageTerm, midnight
 from leakage_pipeline.simulator.customers import (
     QUIET_DAYS,
@@ -196,6 +202,18 @@ def _redeemed_after_expiry(world: World, index: int) -> Customer:
     return customer
 
 
+def _coupon_without_contract(world: World, index: int) -> Customer:
+    customer = _licence_only(world, index)
+    give_discount(customer, percent=15, duration="forever", reason="friend of the house")
+    return customer
+
+
+def _discount_not_given(world: World, index: int) -> Customer:
+    customer = _licence_only(world, index)
+    sign(customer, discount_percent=Decimal(12), discount_reason="negotiated")
+    return customer
+
+
 # --- access, features, seats ---------------------------------------------------------------------
 
 
@@ -317,6 +335,8 @@ LEAKS: dict[str, tuple[tuple[str, str | None, Variant], ...]] = {
         ("discount_past_end", None, _kept_past_its_end),
         ("discount_past_contract", None, _kept_past_the_contract),
         ("redeemed_after_expiry", None, _redeemed_after_expiry),
+        ("coupon_without_contract", None, _coupon_without_contract),
+        ("discount_not_given", None, _discount_not_given),
     ),
     "feature_leakage": (
         ("basic_with_sso", None, _feature_beyond_plan("basic", "sso")),
@@ -333,10 +353,15 @@ LEAKS: dict[str, tuple[tuple[str, str | None, Variant], ...]] = {
         ("after_cancelling_at_once", None, _access_after_cancelling_at_once),
     ),
     "seat_leakage": (("more_seats_than_billed", None, _more_seats_than_billed),),
+    **leaks_billing.LEAKS,
     **leaks_accounts.LEAKS,
     **leaks_usage.LEAKS,
     **leaks_payments.LEAKS,
 }
+
+
+for _type, _variants in leaks_drafts.VARIANTS.items():
+    LEAKS[_type] = (*LEAKS[_type], *_variants)
 
 
 def leaky_customer(world: World, index: int, turn: int) -> Customer:
@@ -346,7 +371,9 @@ def leaky_customer(world: World, index: int, turn: int) -> Customer:
     name, meter, build = variants[turn // len(LEAKS) % len(variants)]
     customer = build(world, index)
     customer.profile = f"{leakage_type}/{name}"
-    customer.leak = Leak(leakage_type, name, meter, leaks_usage.BESIDES.get(name, ()))
+    besides = leaks_usage.BESIDES.get(name, ())
+    is_on_draft = name in leaks_drafts.ON_DRAFTS
+    customer.leak = Leak(leakage_type, name, meter, besides, is_on_draft=is_on_draft)
     for other in customer.beside:
         other.profile, other.leak = customer.profile, customer.leak
     return customer

@@ -16,12 +16,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from leakage_pipeline.simulator import opportunities
 from leakage_pipeline.simulator.ground_truth import RULES
 
 Row = Mapping[str, Any]
 Key = tuple[str | None, str | None, str, str | None, datetime]
 
-PLANTED_TYPES = tuple(RULES)
+PLANTED_TYPES = (*RULES, *opportunities.TYPES)
 TABLE_WIDTH = 126
 
 
@@ -69,18 +70,28 @@ class Score:
     unexpected: list[Row] = field(default_factory=list)
     wrong_amounts: list[tuple[Row, Row]] = field(default_factory=list)
     """Label and finding whose amounts differ."""
+    beside: list[str] = field(default_factory=list)
+    """What is wrong with phases, the hold list and the approved exceptions, in words."""
 
     @property
     def is_perfect(self) -> bool:
         """Whether everything was found, nothing else, and every amount is right."""
-        return not (self.missed or self.unexpected or self.wrong_amounts)
+        return not (self.missed or self.unexpected or self.wrong_amounts or self.beside)
 
 
-def score(detections: Iterable[Row], ground_truth: Row) -> Score:
+def score(
+    detections: Iterable[Row],
+    ground_truth: Row,
+    *,
+    holds: Iterable[Row] | None = None,
+    exceptions: Iterable[Row] | None = None,
+) -> Score:
     """Compare findings with the content of ground_truth.json.
 
-    `detections` are rows of marts.fct_leakage_detections (`leakage_amount` in currency units,
-    `period_start` a datetime or ISO 8601); the meter is the key `meter`, else `evidence.meter`.
+    `holds` and `exceptions` are rows of marts.fct_invoice_holds and marts.fct_approved_exceptions;
+    without them these are not looked at. `detections` are rows of marts.fct_leakage_detections
+    (`leakage_amount` in currency units, `period_start` a datetime or ISO 8601); the meter is the
+    key `meter`, else `evidence.meter`.
     A second finding with the same key is a false positive.
     """
     labels = {_key(row): row for row in ground_truth["labels"]}
@@ -100,7 +111,46 @@ def score(detections: Iterable[Row], ground_truth: Row) -> Score:
         _judge(result, finding, known)
     result.missed = [label for key, label in labels.items() if key not in met]
     result.unlabelled = dict(sorted(unlabelled.items()))
+    if holds is not None:
+        result.beside += _held(holds, ground_truth["holds"])
+    if exceptions is not None:
+        result.beside += _covered(exceptions, ground_truth["covered"])
     return result
+
+
+def _held(rows: Iterable[Row], known: Iterable[Row]) -> list[str]:
+    """Differences between the hold list and the drafts that are wrong."""
+
+    def said(row: Row) -> str:
+        amounts = [Decimal(str(row[name])) for name in ("drafted_amount", "expected_amount")]
+        drafted, expected = (format(value.normalize(), "f") for value in amounts)
+        return (
+            f"draft of {row['customer_id']} {row['subscription_id']}: {drafted} instead of "
+            f"{expected}, {', '.join(row['reasons'])}"
+        )
+
+    return _differences({said(row) for row in rows}, {said(row) for row in known})
+
+
+def _covered(rows: Iterable[Row], known: Iterable[Row]) -> list[str]:
+    """Differences between what exceptions cover and what they should cover."""
+
+    def said(row: Row, amount: object) -> str:
+        value = format(Decimal(str(amount)).normalize(), "f")
+        return (
+            f"exception of {row['customer_id']}: {row['leakage_type']} from "
+            f"{_instant(row['period_start']):%Y-%m-%d %H:%M:%S}: {value} {row['currency']}"
+        )
+
+    return _differences(
+        {said(row, row["covered_amount"]) for row in rows},
+        {said(row, row["amount"]) for row in known},
+    )
+
+
+def _differences(found: set[str], known: set[str]) -> list[str]:
+    missing = [f"missed      {text}" for text in sorted(known - found)]
+    return missing + [f"unexpected  {text}" for text in sorted(found - known)]
 
 
 def _judge(result: Score, finding: Row, label: Row | None) -> None:
@@ -110,6 +160,9 @@ def _judge(result: Score, finding: Row, label: Row | None) -> None:
         result.unexpected.append(finding)
         return
     kind.true_positives += 1
+    phases = (label.get("phase"), finding.get("phase"))
+    if "preflight" in phases and None not in phases and phases[0] != phases[1]:
+        result.beside.append(f"phase       {_row_text(finding)}, {phases[1]} not {phases[0]}")
     stated, known = finding["leakage_amount"], label["amount"]
     found = Decimal(0) if stated is None else Decimal(str(stated))
     error = abs(found - Decimal(known or 0))
@@ -178,6 +231,7 @@ def disagreements_text(result: Score, limit: int = 20) -> str:
         f"amount      {_row_text(found)}, expected {label['amount']}"
         for label, found in result.wrong_amounts
     ]
+    lines += result.beside
     if len(lines) > limit:
         lines = [*lines[:limit], f"... and {len(lines) - limit} more"]
     return "\n".join(lines)

@@ -26,7 +26,7 @@ def settle(life: PaymentLife, starts: Sequence[datetime], invoices: Sequence[Due
 
 def net_amount(invoice: DueInvoice) -> int:
     """What an invoice bills, less discounts and without exclusive tax, in minor units."""
-    return sum(line.charge.amount - line.discount for line in invoice.lines)
+    return sum(line.charge.amount - line.discount for line in invoice.lines) + invoice.extra
 
 
 def due_amount(invoice: DueInvoice, tax: tuple[Decimal, str] | None) -> int:

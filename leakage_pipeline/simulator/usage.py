@@ -6,7 +6,7 @@ saw twice. Instants are microseconds since 1970.
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Decimal
 
 from leakage_pipeline.simulator.catalog import LOG_ONLY_METERS, METERS, Meter
@@ -26,13 +26,17 @@ FAULTY_QUIET_SECONDS = 3 * DAY
 LATE_SHARE = 0.02
 LATE_LIMIT = 3 * DAY
 SMALL_GAP = Decimal("0.02")
+CARRIED_SHARE = Decimal("0.03")
 TENTH = Decimal("0.1")
 FRACTIONAL_METERS = frozenset({"transcode_minutes", "storage_gb"})
 
 
 @dataclass(slots=True)
 class UsageEvent:
-    """One event of the log; `reports` is how often Stripe's meter was told (0, 1 or 2)."""
+    """One event of the log; `reports` is how often Stripe's meter was told (0, 1 or 2).
+
+    One that is not logged is what Stripe was told later about an event of the period before.
+    """
 
     event_id: str
     at: int
@@ -41,6 +45,7 @@ class UsageEvent:
     received_at: int
     reports: int = 1
     is_late: bool = False
+    is_logged: bool = True
 
 
 @dataclass
@@ -52,7 +57,11 @@ class MeterUsage:
 
     def true_quantity(self, index: int) -> Decimal:
         """What was really used in a period, folded by the meter's formula."""
-        return self._fold((event, 1) for event in self.periods[index])
+        return self._fold((event, 1) for event in self.logged(index))
+
+    def logged(self, index: int) -> list[UsageEvent]:
+        """The events of a period that stand in the log."""
+        return [event for event in self.periods[index] if event.is_logged]
 
     def metered_quantity(self, index: int) -> Decimal:
         """What Stripe's meter was told about a period."""
@@ -202,6 +211,9 @@ class _PeriodDraw:
 def _apply_fault(
     rng: random.Random, fault: UsageFault, usage: MeterUsage, periods: Sequence[Period]
 ) -> None:
+    if fault.kind == "carried_over":
+        _carry_over(fault, usage, periods)
+        return
     since = epoch(fault.since) * MICROS
     until = epoch(fault.until) * MICROS if fault.until else None
     for period, events in zip(periods, usage.periods, strict=True):
@@ -216,6 +228,20 @@ def _apply_fault(
                     ) * MICROS
                 if fault.kind != "logged_late":
                     event.reports = 2 if fault.kind == "doubled" else 0
+
+
+def _carry_over(fault: UsageFault, usage: MeterUsage, periods: Sequence[Period]) -> None:
+    """The last event of a period came too late for its invoice; the next one bills it."""
+    index = next(i for i, period in enumerate(periods) if period.start == fault.since)
+    missed = usage.periods[index][-1]
+    missed.value = (usage.true_quantity(index) * CARRIED_SHARE).to_integral_value()
+    missed.reports, missed.is_late = 0, True
+    missed.received_at = (epoch(periods[index].end) + 2 * HOUR) * MICROS
+    told_at = (epoch(periods[index].end) + 3 * HOUR) * MICROS
+    later = replace(missed, event_id=f"{missed.event_id}_carried", at=told_at)
+    later.reports, later.is_late, later.is_logged = 1, False, False
+    usage.periods[index + 1].append(later)
+    usage.periods[index + 1].sort(key=lambda event: event.at)
 
 
 def meter_events(

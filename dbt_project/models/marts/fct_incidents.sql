@@ -7,6 +7,7 @@ with findings as (
         incidents.started_at,
         first_value(incidents.is_running) over newest as is_running_usage,
         row_number() over newest = 1 as is_newest,
+        min(detections.first_detected_at) over (partition by detections.incident_id) as found_at,
         max(detections.period_end) over leak as last_period_end,
         max(detections.period_start) over leak as last_period_start,
         types.recurring
@@ -61,6 +62,7 @@ totals as (
         count(*) as findings,
         coalesce(sum(leakage_amount), 0) as leakage_amount,
         coalesce(sum(monthly_leakage_amount) filter (where is_newest and is_running), 0) as monthly_leakage_amount,
+        coalesce(sum(leakage_amount) filter (where period_end <= found_at), 0) as lost_before_found_amount,
         bool_or(is_running) as is_running,
         min(first_detected_at) as first_detected_at
     from judged
@@ -83,6 +85,9 @@ select
     monthly_leakage_amount,
     -- A month has 30.4375 days on average.
     round(monthly_leakage_amount / 30.4375, 2) as daily_leakage_amount,
+    -- What it had cost for good when an audit found any of it first.
+    lost_before_found_amount,
+    greatest(0, round(extract(epoch from first_detected_at - started_at) / 86400, 1)) as days_until_found,
     currency,
     first_detected_at,
     coalesce('`' || cause || '`: ', '') || replace(leakage_type, '_', ' ') || coalesce(' of ' || meter, '')

@@ -11,6 +11,8 @@ with findings as (
     from {{ ref('fct_leakage_detections') }} as detections
     cross join {{ ref('stg_business__audit_settings') }} as settings
     left join {{ source('ops', 'detection_state') }} as states on detections.detection_id = states.detection_id
+    -- What a person dismissed is no leak.
+    where coalesce(states.status, 'new') != 'dismissed'
 ),
 
 kinds as (

@@ -332,6 +332,7 @@ def incidents() -> list[dict[str, Any]]:
             "leakage_amount": Decimal("19740.00"),
             "monthly_leakage_amount": Decimal("6580.00"),
             "currency": "usd",
+            "first_detected_at": AS_OF - timedelta(days=50),
             "description": "`encode_4k`: unreported usage of minutes since 2026-08-05",
         },
         {
@@ -348,6 +349,7 @@ def incidents() -> list[dict[str, Any]]:
             "leakage_amount": Decimal("300.00"),
             "monthly_leakage_amount": Decimal("100.00"),
             "currency": "usd",
+            "first_detected_at": AS_OF - timedelta(days=50),
             "description": "`price_Sample000007`: outdated pricing since 2026-08-05",
         },
     ]

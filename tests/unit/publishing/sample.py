@@ -35,7 +35,17 @@ _TABLES = """
         incident_id text, leakage_type text, direction text, meter text, source text, cause text,
         started_at timestamptz, ended_at timestamptz, is_running boolean, customers bigint,
         findings bigint, leakage_amount numeric, monthly_leakage_amount numeric,
-        daily_leakage_amount numeric, currency text, description text
+        daily_leakage_amount numeric, currency text, first_detected_at timestamptz,
+        description text
+    );
+    create table marts.fct_invoice_holds (
+        invoice_id text, customer_id text, subscription_id text, currency text,
+        drafted_amount numeric, expected_amount numeric, difference numeric, reasons jsonb,
+        detection_ids jsonb, finalises_at timestamptz, description text
+    );
+    create table marts.fct_blocked_findings (
+        detection_id text, explanation text, leakage_type text, direction text, currency text,
+        blocked_amount numeric
     );
     create table marts.fct_expected_vs_billed (
         customer_id text, subscription_id text, period_start timestamptz, period_end timestamptz,

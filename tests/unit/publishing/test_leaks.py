@@ -102,6 +102,7 @@ def incident(name: str, **changes: object) -> Incident:
         "amount": Decimal(999),
         "monthly_amount": Decimal(999),
         "currency": "usd",
+        "first_detected_at": AS_OF,
         "description": "",
     }
     return Incident(**{**facts, **changes})

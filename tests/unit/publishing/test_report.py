@@ -254,6 +254,76 @@ def test_many_customers_near_their_limits_are_no_shared_cause(
     assert "Close to the included quantity" in page
 
 
+def test_drafts_to_hold_stand_before_what_leaked(filled: Connection, tmp_path: Path) -> None:
+    held = {
+        "invoice_id": "in_Draft",
+        "customer_id": company.customer(4),
+        "currency": "jpy",
+        "drafted_amount": Decimal(4000),
+        "expected_amount": Decimal(5000),
+        "difference": Decimal(1000),
+        "reasons": ["outdated_pricing"],
+        "detection_ids": ["held-1"],
+        "finalises_at": AS_OF,
+    }
+    gone = {**held, "invoice_id": "in_Dismissed", "detection_ids": ["over-10"]}
+    insert(filled, "marts.fct_invoice_holds", [held, gone])
+    update_detection_state(filled, AS_OF)
+    with filled.cursor() as cursor:
+        cursor.execute(
+            "update ops.detection_state set status = 'dismissed' where detection_id = 'over-10'"
+        )
+    filled.commit()
+    _, page = build(filled, tmp_path)
+    before, holds = page.text.split("Drafts to hold back")
+    row = holds[: holds.index("What leaked")]
+    assert "From expected to billed" in before
+    assert "in_Draft Billed below the price in force 20 Nov 2026" in row
+    assert "¥4,000 ¥5,000" in row
+    assert "in_Dismissed" not in page.text
+
+
+def test_what_the_data_cannot_carry_is_said_on_the_first_page(
+    filled: Connection, tmp_path: Path
+) -> None:
+    why = "The usage log has no event of calls from 2026-01-20 to 2026-01-21."
+    blocked = {"explanation": why, "leakage_type": "overbilled_usage", "direction": "overbilling"}
+    rows = [
+        {**blocked, "detection_id": str(number), "currency": "usd", "blocked_amount": Decimal(7)}
+        for number in range(2)
+    ]
+    insert(filled, "marts.fct_blocked_findings", rows)
+    _, page = build(filled, tmp_path)
+    first_page = page.text.split("From expected to billed")[0]
+    assert f"2 findings of overbilled usage over $14.00 are not published. {why}" in first_page
+
+
+def test_the_year_is_told_by_month_and_a_cause_by_what_it_cost_before_it_was_found(
+    filled: Connection, tmp_path: Path
+) -> None:
+    with filled.cursor() as cursor:
+        cursor.execute(
+            "update marts.fct_incidents set first_detected_at = %s"
+            " where incident_id = 'inc-encode'",
+            (AS_OF - timedelta(days=60),),
+        )
+        cursor.execute(
+            "select sum(leakage_amount), sum(leakage_amount) filter (where period_end <= %s)"
+            " from marts.fct_leakage_detections"
+            " where incident_id = 'inc-encode' and phase = 'closed'",
+            (AS_OF - timedelta(days=60),),
+        )
+        ((together, lost),) = cursor.fetchall()
+    filled.commit()
+    _, page = build(filled, tmp_path)
+    assert 0 < lost < together
+    shared = page.text.split("Causes that several customers share")[1].split("What leaked")[0]
+    assert f"21 Sep 2026 4 ${lost:,.2f} ${together:,.2f}" in shared, shared
+    year = page.text.split("Twelve months")[1]
+    assert "December 2025 $0.00" in year
+    assert "What is still open has been known for" in year
+
+
 def test_when_nothing_leaks_the_page_says_so(marts: Connection, tmp_path: Path) -> None:
     rows = [bridge_row(company.customer(n), company.FIRST_END, "149.00") for n in range(3)]
     insert(marts, "marts.fct_expected_vs_billed", rows)

@@ -89,10 +89,44 @@ def test_planted_types_are_judged_even_without_labels() -> None:
 
 
 def test_other_types_are_listed_apart() -> None:
-    result = score([finding(leakage_type="outgrown_plan")], {"labels": []})
-    assert result.unlabelled == {"outgrown_plan": 1}
+    result = score([finding(leakage_type="brand_new")], {"labels": []})
+    assert result.unlabelled == {"brand_new": 1}
     assert result.is_perfect
-    assert "outgrown_plan 1" in score_text(result)
+    assert "brand_new 1" in score_text(result)
+
+
+def test_what_stands_on_a_draft_must_be_told_as_such() -> None:
+    known = {**label(), "phase": "preflight"}
+    assert score([finding(phase="preflight")], {"labels": [known]}).is_perfect
+    late = score([finding(phase="closed")], {"labels": [known]})
+    assert not late.is_perfect
+    assert "closed not preflight" in disagreements_text(late)
+
+
+def test_the_hold_list_must_hold_the_wrong_drafts_and_no_others() -> None:
+    held = {
+        "customer_id": "cus_1",
+        "subscription_id": "sub_1",
+        "drafted_amount": "39.00",
+        "expected_amount": "49.00",
+        "reasons": ["outdated_pricing"],
+    }
+    truth = {"labels": [], "holds": [held]}
+    found = {**held, "drafted_amount": Decimal(39), "expected_amount": Decimal("49.0")}
+    assert score([], truth, holds=[found]).is_perfect
+    other = {**found, "customer_id": "cus_2"}
+    assert disagreements_text(score([], truth, holds=[other])).splitlines() == [
+        "missed      draft of cus_1 sub_1: 39 instead of 49, outdated_pricing",
+        "unexpected  draft of cus_2 sub_1: 39 instead of 49, outdated_pricing",
+    ]
+
+
+def test_approved_exceptions_must_cover_their_amounts() -> None:
+    truth = {"labels": [], "covered": [label()]}
+    covered = finding(covered_amount=Decimal("50.0000"))
+    assert score([], truth, exceptions=[covered]).is_perfect
+    assert not score([], truth, exceptions=[]).is_perfect
+    assert not score([], truth, exceptions=[finding(covered_amount=Decimal(49))]).is_perfect
 
 
 def test_the_table_names_every_type() -> None:

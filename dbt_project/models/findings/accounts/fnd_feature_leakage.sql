@@ -100,7 +100,12 @@ select distinct on (scope_id)
         case when phase = 'open' then 'period_open' end,
         case when candidate_count > 1 then 'account_ambiguous' end
     ], null) as doubts,
-    'Account ' || account_id || ' has ' || features::text || ' on plan ' || plan_key || ' (' || plan_price::text
+    'Account ' || account_id || ' has '
+    || (
+        select string_agg(feature.name, ', ' order by feature.name)
+        from jsonb_array_elements_text(features) as feature (name)
+    )
+    || ' on plan ' || plan_key || ' (' || plan_price::text
     || '); the cheapest plan with all of them is ' || covering_plan || ' (' || covering_price::text || ' '
     || upper(currency) || ').' as description,
     jsonb_build_object(

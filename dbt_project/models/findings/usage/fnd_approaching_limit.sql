@@ -1,5 +1,6 @@
 -- Usage of the running period has reached a soft cap of the included quantity (policy.soft_cap_pct). The amount is what
 -- the usage above it would come to if the period goes on as it began; empty when the limit is not reached by then.
+-- Who was above the limit in three closed periods running is not approaching it: that is outgrown_plan.
 with reached as (
     select
         limits.*,
@@ -10,7 +11,11 @@ with reached as (
         ) as cap_percent
     from {{ ref('int_usage__limits') }} as limits
     cross join {{ ref('stg_business__audit_settings') }} as settings
-    where limits.phase = 'open'
+    left join {{ ref('int_usage__limits_outgrown') }} as outgrown
+        on
+            limits.subscription_id = outgrown.subscription_id
+            and limits.stripe_event_name = outgrown.stripe_event_name
+    where limits.phase = 'open' and outgrown.subscription_id is null
 )
 
 select

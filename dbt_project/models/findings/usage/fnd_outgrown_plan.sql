@@ -6,6 +6,13 @@ with options as (
         options.scope_id,
         options.option_plan,
         options.option_price_book_id,
+        max(options.option_fee) as option_fee,
+        jsonb_agg(jsonb_build_object(
+            'stripe_event_name', options.stripe_event_name,
+            'quantity_above_included', options.quantity,
+            'rate_id', options.rate_id,
+            'rate_tiers_in_minor_units', estimates.tiers
+        ) order by options.stripe_event_name) as option_usage,
         round(min(options.option_fee) * power(10::numeric, min(options.currency_exponent)))
         + coalesce(sum(estimates.amount), 0) as option_amount
     from {{ ref('int_usage__plan_options') }} as options
@@ -17,7 +24,10 @@ with options as (
 own as (
     select
         scope_id,
-        sum(expected_gross) as own_amount
+        sum(expected_gross) as own_amount,
+        jsonb_agg(jsonb_strip_nulls(jsonb_build_object(
+            'meter', meter, 'amount', {{ to_currency_units('expected_gross', 'currency_exponent') }}
+        )) order by meter nulls first) as own_charges
     from {{ ref('int_bridge__components') }}
     group by scope_id
 ),
@@ -25,34 +35,20 @@ own as (
 cheaper as (
     select distinct on (options.scope_id)
         options.*,
-        own.own_amount
+        own.own_amount,
+        own.own_charges
     from options
     inner join own on options.scope_id = own.scope_id
     where options.option_amount < own.own_amount
     order by options.scope_id, options.option_amount, options.option_plan
 ),
 
-numbered as (
-    select
-        *,
-        row_number() over (partition by subscription_id, stripe_event_name order by period_start desc) as periods_back
-    from {{ ref('int_usage__limits') }}
-    where phase = 'closed'
-),
-
 over_limit as (
     select
         subscription_id,
-        string_agg(distinct meter, ', ') as meters
-    from (
-        select
-            subscription_id,
-            meter
-        from numbered
-        where periods_back <= 3 and used_percent > 100
-        group by subscription_id, stripe_event_name, meter
-        having count(*) = 3
-    ) as meters
+        string_agg(meter, ', ' order by meter) as meters,
+        jsonb_agg(jsonb_build_object('meter', meter, 'periods', periods) order by meter) as periods
+    from {{ ref('int_usage__limits_outgrown') }}
     group by subscription_id
 ),
 
@@ -95,7 +91,10 @@ select
         'higher_plan_price_book_id', cheaper.option_price_book_id,
         'own_amount', {{ to_currency_units('cheaper.own_amount', 'newest.currency_exponent') }},
         'higher_plan_amount', {{ to_currency_units('cheaper.option_amount', 'newest.currency_exponent') }},
-        'meters_over_limit', over_limit.meters
+        'own_charges', cheaper.own_charges,
+        'higher_plan_fee', cheaper.option_fee,
+        'higher_plan_usage', cheaper.option_usage,
+        'meters_over_limit', over_limit.periods
     )) as evidence
 from newest
 inner join {{ ref('int_terms__price_plans') }} as plans on newest.base_price_id = plans.price_id
