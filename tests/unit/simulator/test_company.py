@@ -11,20 +11,30 @@ import duckdb
 import pytest
 import yaml
 
+from leakage_pipeline.simulator import opportunities
 from leakage_pipeline.simulator.catalog import METERS
 from leakage_pipeline.simulator.company import Company, generate, generate_side_by_side
 from leakage_pipeline.simulator.customers_profiles import PROFILES
+from leakage_pipeline.simulator.ground_truth import Label
 from leakage_pipeline.simulator.invoicing_periods import epoch
 from leakage_pipeline.simulator.leaks import LEAKS, incident_started_at
+from leakage_pipeline.simulator.leaks_drafts import ON_DRAFTS
 from leakage_pipeline.simulator.stripe_objects import StripeAccount
 from tests.unit.simulator.stripe_spec import needs_spec, problems
 
+ROOT = Path(__file__).parents[3]
 AS_OF = datetime(2026, 11, 22, 6, 0, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
 def company() -> Company:
-    return generate(3, 270, AS_OF, events_per_month=10)
+    return generate(3, 330, AS_OF, events_per_month=10)
+
+
+@pytest.fixture(scope="module")
+def planted(company: Company) -> list[Label]:
+    """The labels of planted leaks; opportunities follow from usage, whoever it is."""
+    return [label for label in company.labels if label.leakage_type not in opportunities.TYPES]
 
 
 @pytest.fixture(scope="module")
@@ -51,32 +61,34 @@ def test_another_seed_gives_another_company(company: Company) -> None:
 
 
 def test_every_type_leaks_at_three_customers_or_more(company: Company) -> None:
+    with (ROOT / "dbt_project" / "seeds" / "finding_types.csv").open(newline="") as file:
+        known = {row["leakage_type"] for row in csv.DictReader(file)}
     leaking = Counter(
         leakage_type
         for leakage_type, _ in {(label.leakage_type, label.customer_id) for label in company.labels}
     )
-    assert set(leaking) == set(LEAKS)
+    assert set(leaking) == known == {*LEAKS, *opportunities.TYPES}
     assert min(leaking.values()) >= 3
 
 
-def test_one_leak_per_customer(company: Company) -> None:
+def test_one_leak_per_customer(planted: list[Label]) -> None:
     types: dict[str, set[str]] = {}
-    for label in company.labels:
+    for label in planted:
         types.setdefault(label.customer_id, set()).add(label.variant)
     assert all(len(found) == 1 for found in types.values())
 
 
-def test_every_planted_leak_has_labels(company: Company) -> None:
-    planted = {h.customer.customer_id for h in company.histories if h.customer.leak}
+def test_every_planted_leak_has_labels(company: Company, planted: list[Label]) -> None:
+    leaky = {h.customer.customer_id for h in company.histories if h.customer.leak}
     strays = {h.customer.stray_usage[0] for h in company.histories if h.customer.stray_usage}
     own = {h.customer.customer_id for h in company.histories if h.customer.stray_usage is None}
-    labelled = {label.customer_id for label in company.labels}
-    assert planted & own == labelled & own
+    labelled = {label.customer_id for label in planted}
+    assert leaky & own == labelled & own
     assert labelled - own == {name for name in strays if name.startswith("acct_ghost")}
 
 
-def test_labels_are_worth_publishing(company: Company) -> None:
-    for label in company.labels:
+def test_labels_are_worth_publishing(planted: list[Label]) -> None:
+    for label in planted:
         if label.amount is None:
             assert label.variant == "nobody_prices_it"
             continue
@@ -92,10 +104,50 @@ def test_labels_are_unique_rows(company: Company) -> None:
     assert len(keys) == len(set(keys))
 
 
-def test_closed_labels_keep_clear_of_the_grace_days(company: Company) -> None:
-    for label in company.labels:
+def test_closed_labels_keep_clear_of_the_grace_days(planted: list[Label]) -> None:
+    for label in planted:
         if label.phase == "closed" and label.leakage_type != "access_after_cancellation":
             assert label.period_end <= AS_OF - timedelta(days=3)
+
+
+def test_wrong_drafts_are_held_and_right_ones_are_not(
+    company: Company, planted: list[Label]
+) -> None:
+    on_drafts = [label for label in planted if label.phase == "preflight"]
+    assert {label.customer_id for label in on_drafts} == {h["customer_id"] for h in company.holds}
+    assert {label.variant for label in on_drafts} <= ON_DRAFTS
+    assert all(hold["drafted_amount"] != hold["expected_amount"] for hold in company.holds)
+    drafts = {invoice["customer"] for invoice in company.account.invoices
+              if invoice["status"] == "draft"}  # fmt: skip
+    renewing = {
+        h.customer.customer_id for h in company.histories if h.customer.profile == "renews_now"
+    }
+    assert renewing <= drafts
+    assert not renewing & {hold["customer_id"] for hold in company.holds}
+
+
+def test_approved_exceptions_cover_what_would_be_leaks(company: Company) -> None:
+    approved = {h.customer.customer_id for h in company.histories if h.customer.approval}
+    assert {label.customer_id for label in company.covered} == approved
+    assert {label.leakage_type for label in company.covered} == {
+        *("outdated_pricing", "over_credited")
+    }
+    assert not approved & {label.customer_id for label in company.labels}
+
+
+def test_usage_that_missed_its_invoice_is_billed_with_the_next_one(company: Company) -> None:
+    carried = [h for h in company.histories if h.customer.profile == "reported_next_period"]
+    assert carried
+    for history in carried:
+        usage = history.usage["api_calls"]
+        gaps = [
+            usage.true_quantity(index) - usage.metered_quantity(index)
+            for index in range(len(usage.periods))
+        ]
+        assert sum(gaps) == 0
+        assert sorted(gaps)[0] < 0 < sorted(gaps)[-1]
+        for index, gap in enumerate(gaps):
+            assert abs(gap) * 100 <= 5 * usage.metered_quantity(index)
 
 
 def test_the_incident_starts_on_one_day_for_its_whole_group(company: Company) -> None:
@@ -109,9 +161,10 @@ def test_the_incident_starts_on_one_day_for_its_whole_group(company: Company) ->
                 assert event.reports == (0 if is_silent else 1)
 
 
-def test_without_leaks_there_are_no_labels() -> None:
+def test_without_leaks_there_are_opportunities_at_most() -> None:
     honest = generate(3, 2 * len(PROFILES), AS_OF, leaks=False, events_per_month=4)
-    assert honest.labels == ()
+    assert {label.leakage_type for label in honest.labels} <= set(opportunities.TYPES)
+    assert honest.holds == ()
     assert {history.customer.profile for history in honest.histories} == set(PROFILES)
 
 
@@ -135,7 +188,9 @@ def test_late_events_arrive_before_their_invoice_is_final(company: Company) -> N
                 final = (epoch(period.end) + 3600) * 10**6
                 for event in events:
                     fault = history.customer.usage_fault
-                    is_planted = fault is not None and "late" in fault.kind
+                    is_planted = fault is not None and (
+                        "late" in fault.kind or fault.kind == "carried_over"
+                    )
                     assert event.received_at < (final if not is_planted else epoch(AS_OF) * 10**6)
                     assert event.received_at < epoch(AS_OF) * 10**6
                 late += sum(event.received_at - event.at > 3600 * 10**6 for event in events)
@@ -166,6 +221,7 @@ def test_every_price_in_use_is_in_the_account(company: Company) -> None:
         line["pricing"]["price_details"]["price"]
         for invoice in account.invoices
         for line in invoice["lines"]["data"]
+        if line["pricing"] is not None  # a fee that somebody added by hand
     }
     assert used <= known
     assert account.inline_prices
@@ -258,12 +314,12 @@ def test_configuration_names_the_files(folder: Path) -> None:
 
 def test_the_account_survives_its_file(folder: Path) -> None:
     again = StripeAccount.from_json(folder / "stripe_account.json")
-    assert len(again.customers) == 60
+    assert again.customers == generate(5, 60, AS_OF, events_per_month=10).account.customers
 
 
 def test_ground_truth_file(folder: Path) -> None:
     truth = json.loads((folder / "ground_truth.json").read_text())
-    assert {label["leakage_type"] for label in truth["labels"]} <= set(LEAKS)
+    assert {label["leakage_type"] for label in truth["labels"]} <= {*LEAKS, *opportunities.TYPES}
     assert set(truth["labels"][0]) == {
         *("customer_id", "subscription_id", "leakage_type", "variant", "meter", "period_start"),
         *("period_end", "phase", "currency", "amount"),
