@@ -99,12 +99,13 @@ def generate_side_by_side(
     *,
     leaks: bool = True,
     events: int = EVENTS_PER_MONTH,
+    leaky_share: int = LEAKY_SHARE,
 ) -> Company:
     """Put the companies of several seeds into one: what an audit finds holds for each of them.
 
     Every seed draws its `customers` by itself and their ids carry it, so nothing depends on the
     neighbours; the catalog, price book and meters are the same for all. One audit then scores many
-    companies. Parameters as of `generate`.
+    companies. Parameters as of `generate`; one in `leaky_share` customers has a leak.
 
     Raises:
         ValueError: For less than one customer, no seed, or the same seed twice.
@@ -119,13 +120,15 @@ def generate_side_by_side(
     catalog = build_catalog(now)
     worlds = [World(seed, now, catalog, events) for seed in seeds]
     histories = [
-        history for world in worlds for history in _histories(world, customers, leaks=leaks)
+        history
+        for world in worlds
+        for history in _histories(world, customers, leaky_share if leaks else None)
     ]
     return company_of(worlds[0], histories)
 
 
-def _histories(world: World, customers: int, *, leaks: bool) -> Iterator[History]:
-    leaky = set(_leaky_indexes(world, customers)) if leaks else set()
+def _histories(world: World, customers: int, leaky_share: int | None) -> Iterator[History]:
+    leaky = set(_leaky_indexes(world, customers, leaky_share)) if leaky_share else set()
     # Small companies of consecutive seeds take up the list where the one before left it.
     turns = {"honest": world.seed * (customers - len(leaky)), "leaky": world.seed * len(leaky)}
     for index in range(customers):
@@ -163,5 +166,5 @@ def live(world: World, customer: Customer) -> History:
     )
 
 
-def _leaky_indexes(world: World, customers: int) -> list[int]:
-    return world.rng("who leaks").sample(range(customers), customers // LEAKY_SHARE)
+def _leaky_indexes(world: World, customers: int, share: int) -> list[int]:
+    return world.rng("who leaks").sample(range(customers), customers // share)

@@ -1,5 +1,7 @@
 """The nightly audit of a simulated company, as a user runs it: right, repeatable, and kill-safe."""
 
+import csv
+import json
 import os
 import signal
 import subprocess
@@ -7,18 +9,23 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from leakage_pipeline.simulator.company import Company, generate
-from leakage_pipeline.simulator.scoring import score, score_text
+from leakage_pipeline.simulator.company import Company, generate, generate_side_by_side
+from leakage_pipeline.simulator.customers_profiles import PROFILES
+from leakage_pipeline.simulator.scoring import disagreements_text, score, score_text
 from leakage_pipeline.simulator.stripe_server import StripeServer
-from tests.support.audit import audit, rows
+from tests.support import by_hand
+from tests.support.audit import audit, leakage, rows
 
+TYPES = Path(__file__).parents[2] / "dbt_project" / "seeds" / "finding_types.csv"
 AS_OF = datetime(2026, 11, 20, 6, tzinfo=UTC)
-SEED, CUSTOMERS = 11, 40
+SEEDS, CUSTOMERS = (11, 12), 20
+HIGH_CONFIDENCE = Decimal("0.8")
 # What an audit leaves: everything in the marts and what publishing keeps, without clock times.
 TABLES = {
     "marts.fct_expected_vs_billed": "*",
@@ -34,8 +41,8 @@ TABLES = {
 
 @pytest.fixture(scope="module")
 def company() -> Company:
-    """A small company with every kind of leak."""
-    return generate(SEED, CUSTOMERS, AS_OF)
+    """Two small companies side by side that have every finding type between them."""
+    return generate_side_by_side(SEEDS, CUSTOMERS, AS_OF, leaky_share=1)
 
 
 @pytest.fixture(scope="module")
@@ -90,30 +97,76 @@ def test_every_leak_is_found_to_the_cent_again_and_after_a_kill(
     first = audit(directory, url, server, AS_OF.isoformat())
     assert first.code == 0, first.out + first.err
     state = _state(url)
-    result = score(state["marts.fct_leakage_detections"], company.ground_truth)
-    assert result.is_perfect, f"seed {SEED}\n{score_text(result)}"
-    # Opportunities are nobody's mistake, so no label foresees them.
-    assert set(result.unlabelled) <= {"approaching_limit", "outgrown_plan"}, result.unlabelled
+    result = score(
+        state["marts.fct_leakage_detections"],
+        company.ground_truth,
+        holds=rows(url, "select * from marts.fct_invoice_holds"),
+        exceptions=rows(url, "select * from marts.fct_approved_exceptions"),
+    )
+    assert result.is_perfect, f"{score_text(result)}\n{disagreements_text(result)}"
+    assert not result.unlabelled
+    assert company.holds
 
     again = audit(directory, url, server, AS_OF.isoformat())
     assert again.code == 0, again.out + again.err
     assert _state(url) == state
 
 
-def test_a_company_without_leaks_has_no_findings(database_url: str, tmp_path: Path) -> None:
-    """None, in any period, in either direction, and nothing is unexplained."""
-    honest = generate(SEED + 1, CUSTOMERS, AS_OF, leaks=False)
+def test_every_finding_type_can_be_worked_out_again_from_its_evidence(
+    module_database_url: str,
+) -> None:
+    """Every type that there is, from the evidence alone; a new type needs its own arithmetic."""
+    query = (
+        "select customer_id, leakage_type, period_start, currency, leakage_amount,"
+        " evidence::text as evidence from marts.fct_leakage_detections"
+    )
+    found = [
+        {**row, "evidence": json.loads(row["evidence"], parse_float=Decimal)}
+        for row in rows(module_database_url, query)
+    ]
+    with TYPES.open(newline="") as file:
+        types = {row["leakage_type"] for row in csv.DictReader(file)}
+    assert {row["leakage_type"] for row in found} == types == set(by_hand.BY_HAND)
+    wrong = [
+        (row["leakage_type"], row["customer_id"], row["leakage_amount"], by_hand.amount(row))
+        for row in found
+        if by_hand.amount(row) != row["leakage_amount"]
+    ]
+    assert wrong == []
+
+
+def test_a_company_without_leaks_is_all_clear(database_url: str, tmp_path: Path) -> None:
+    """Every kind of noise, and no finding in any period, in either direction; the report says so.
+
+    What an approved exception covers is listed with its amounts, and is no finding.
+    """
+    honest = generate(SEEDS[0], len(PROFILES), AS_OF, leaks=False)
+    assert {history.customer.profile for history in honest.histories} == set(PROFILES)
     honest.write(tmp_path)
     with StripeServer(honest.account, now=AS_OF) as server:
         done = audit(tmp_path, database_url, server, AS_OF.isoformat())
-    assert done.code == 0, done.out + done.err
-    found = "select * from marts.fct_leakage_detections where direction != 'opportunity'"
-    assert rows(database_url, found) == []
+        assert done.code == 0, done.out + done.err
+        environment = {"LEAKAGE_DATABASE_URL": database_url, "STRIPE_API_KEY": server.api_key}
+        told = leakage("report", "--out", str(tmp_path), cwd=tmp_path, env=environment)
+    assert told.code == 0, told.out + told.err
+    (page,) = tmp_path.glob("weekly_recovery_*.html")
+    assert "Nothing leaks" in page.read_text(), told.out + done.out
+    found = rows(database_url, "select * from marts.fct_leakage_detections")
+    result = score(
+        found,
+        honest.ground_truth,
+        holds=rows(database_url, "select * from marts.fct_invoice_holds"),
+        exceptions=rows(database_url, "select * from marts.fct_approved_exceptions"),
+    )
+    assert result.is_perfect, disagreements_text(result)
+    assert honest.covered
+    assert {row["direction"] for row in found} <= {"opportunity"}
+    assert all(row["confidence"] < HIGH_CONFIDENCE for row in found)
     (bridge,) = rows(
         database_url,
         "select count(*) as periods, count(*) filter (where unexplained_amount <> 0) as broken,"
         " count(*) filter (where expected_amount is null) as unrated"
         " from marts.fct_expected_vs_billed",
     )
-    assert bridge["periods"] > CUSTOMERS
+    assert bridge["periods"] > len(PROFILES)
     assert (bridge["broken"], bridge["unrated"]) == (0, 0)

@@ -28,8 +28,10 @@ by_line as (
         sum(credit_amount) as credited,
         coalesce(sum(credit_amount) filter (where is_late), 0) as credited_late,
         jsonb_agg(
-            jsonb_build_object('credit_note_id', credit_note_id, 'issued_at', issued_at, 'is_late', is_late)
-            order by issued_at, credit_note_id
+            jsonb_build_object(
+                'credit_note_id', credit_note_id, 'issued_at', issued_at, 'is_late', is_late,
+                'amount_in_minor_units', credit_amount
+            ) order by issued_at, credit_note_id
         ) as credit_notes
     from noted
     group by item_period_id, line_id, invoice_id, line_net

@@ -56,7 +56,12 @@ select
         'events', jsonb_agg(jsonb_build_object(
             'event_id', concerned.event_id,
             'type', concerned.event_type,
-            'created_at', concerned.created_at
+            'created_at', concerned.created_at,
+            'invoice_id', concerned.invoice_id,
+            'amount', case
+                when concerned.nth = 1
+                    then {{ to_currency_units('concerned.amount', 'coalesce(currencies.exponent, 2)') }}
+            end
         ) order by concerned.created_at, concerned.event_id)
     )) as evidence
 from concerned

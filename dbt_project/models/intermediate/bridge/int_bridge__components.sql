@@ -58,6 +58,11 @@ described as (
             'expected_net', {{ to_currency_units('charges.expected_net', 'charges.currency_exponent') }},
             'net_at_billed_discount',
             {{ to_currency_units('charges.net_at_billed_discount', 'charges.currency_exponent') }},
+            'net_known_in_time',
+            case
+                when quantities.late_gap_quantity > 0
+                    then {{ to_currency_units('charges.net_known_in_time', 'charges.currency_exponent') }}
+            end,
             'net_at_billed_quantity',
             {{ to_currency_units('charges.net_at_billed_quantity', 'charges.currency_exponent') }},
             'net_at_stripe_price',
