@@ -127,7 +127,9 @@ def _reported_next_period(world: World, index: int) -> Customer:
     customer = new_customer(world, index, Wish("basic", months=SEASONED))
     customer.has_edge_events = False
     period = customer.periods(world.as_of)[_old_renewal(world, customer, "carried")]
-    customer.usage_fault = UsageFault("carried_over", "api_calls", period.start, period.end)
+    customer.usage_fault = UsageFault(
+        "carried_over", "api_calls", period.start, period.end, share=0.03
+    )
     return customer
 
 

@@ -52,7 +52,7 @@ def _licence_only(world: World, index: int, oldest_of: int = 4) -> Customer:
 
 
 def _above_the_list(world: World, index: int) -> Customer:
-    customer = settled(world, index, "business" if index % 2 else "enterprise", has_usage=False)
+    customer = settled(world, index, "business" if index % 2 else "basic", has_usage=False)
     listed = customer.licence[-1].price
     dearer = per_unit(str(listed.unit_in("usd") + 2500))
     price = own_price(customer, listed, rate=dearer, created=OLD)

@@ -46,7 +46,8 @@ def _fee_edited(world: World, index: int) -> Customer:
 def _seats_added(world: World, index: int) -> Customer:
     customer = renewed_just_now(world, index, Wish("team", quantity=3 + index % 9))
     customer.account.seats += 4
-    customer.account.updated_at = world.as_of - timedelta(hours=5)
+    renewed_at = customer.periods(world.as_of)[-1].start
+    customer.account.updated_at = renewed_at + timedelta(minutes=5)
     return customer
 
 

@@ -43,6 +43,16 @@ def _late(kind: str) -> Variant:
     return build
 
 
+def _billed_next_period(world: World, index: int) -> Customer:
+    """So much missed its invoice that both periods show it, though the next one was billed."""
+    customer = settled(world, index, "basic", 6)
+    period = customer.periods(world.as_of)[some_closed(world, customer, 1)[0]]
+    customer.usage_fault = UsageFault(
+        "carried_over", "api_calls", period.start, period.end, share=0.3
+    )
+    return customer
+
+
 # --- unmetered_usage -----------------------------------------------------------------------------
 
 
@@ -93,6 +103,7 @@ LEAKS: dict[str, tuple[tuple[str, str | None, Variant], ...]] = {
     "late_usage": (
         ("after_the_invoice", "api_calls", _late("late")),
         ("late_and_lost", "api_calls", _late("late_and_lost")),
+        ("billed_next_period", "api_calls", _billed_next_period),
     ),
     "unmetered_usage": (
         ("forgotten_meter", "transcode_minutes", _forgotten_meter),
@@ -102,7 +113,10 @@ LEAKS: dict[str, tuple[tuple[str, str | None, Variant], ...]] = {
     "unattributed_usage": (("unknown_id", None, _unknown_id),),
     "usage_after_cancellation": (("used_on", "transcode_minutes", _used_on),),
 }
-BESIDES = {"late_and_lost": ("unreported_usage",)}
+BESIDES = {
+    "late_and_lost": ("unreported_usage",),
+    "billed_next_period": ("overbilled_usage",),
+}
 """Variant to the further types that it shows as."""
 
 

@@ -26,7 +26,6 @@ FAULTY_QUIET_SECONDS = 3 * DAY
 LATE_SHARE = 0.02
 LATE_LIMIT = 3 * DAY
 SMALL_GAP = Decimal("0.02")
-CARRIED_SHARE = Decimal("0.03")
 TENTH = Decimal("0.1")
 FRACTIONAL_METERS = frozenset({"transcode_minutes", "storage_gb"})
 
@@ -234,7 +233,7 @@ def _carry_over(fault: UsageFault, usage: MeterUsage, periods: Sequence[Period])
     """The last event of a period came too late for its invoice; the next one bills it."""
     index = next(i for i, period in enumerate(periods) if period.start == fault.since)
     missed = usage.periods[index][-1]
-    missed.value = (usage.true_quantity(index) * CARRIED_SHARE).to_integral_value()
+    missed.value = (usage.true_quantity(index) * Decimal(str(fault.share))).to_integral_value()
     missed.reports, missed.is_late = 0, True
     missed.received_at = (epoch(periods[index].end) + 2 * HOUR) * MICROS
     told_at = (epoch(periods[index].end) + 3 * HOUR) * MICROS

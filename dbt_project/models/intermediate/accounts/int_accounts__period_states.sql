@@ -24,7 +24,9 @@ cross join {{ ref('stg_business__audit_settings') }} as settings
 inner join {{ ref('int_accounts__states') }} as states
     on
         links.account_id = states.account_id
-        and states.updated_at <= case when scopes.phase = 'open' then settings.as_of else scopes.period_start end
+        -- A period that is over and only waits to be final knows nothing of what came after it.
+        and states.updated_at
+        <= case when scopes.phase = 'open' then least(settings.as_of, scopes.period_end) else scopes.period_start end
         and coalesce(states.replaced_at, 'infinity')
-        > case when scopes.phase = 'open' then settings.as_of else scopes.period_start end
+        > case when scopes.phase = 'open' then least(settings.as_of, scopes.period_end) else scopes.period_start end
 left join {{ ref('int_terms__item_period_prices') }} as base on scopes.base_item_period_id = base.item_period_id
