@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 
 from leakage_pipeline import __version__
+from leakage_pipeline.commands.actions_cli import actions
 from leakage_pipeline.commands.events_cli import events
 from leakage_pipeline.commands.review_cli import review
 from leakage_pipeline.config_types import parse_instant
@@ -181,6 +182,7 @@ def evaluate_classifier(classifier: str, at_least: str, max_dollars: str) -> Non
 
 leakage.add_command(review)
 leakage.add_command(events)
+leakage.add_command(actions)
 
 
 @leakage.group()

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from leakage_pipeline.config_types import Amount, Count, StrictModel, Text, TimeZone
+from leakage_pipeline.recovery.limits import ActionLimits, Crm
 
 _HIGHEST_SOFT_CAP = 1000
 SlackReader = Literal["engineering", "finance", "sales", "support", "high", "critical"]
@@ -64,6 +65,8 @@ class Policy(StrictModel):
     finalization_delay_hours: Annotated[Count, Field(ge=0, le=72)] = 1
     soft_cap_pct: tuple[Annotated[Count, Field(gt=0, le=_HIGHEST_SOFT_CAP)], ...] = (80, 90, 100)
     action_mode: Literal["off", "dry_run", "approve", "auto"] = "off"
+    action_limits: ActionLimits = ActionLimits()
+    crm: Crm = Crm()
     classifier: ClassifierPolicy = ClassifierPolicy()
     slack: SlackPolicy = SlackPolicy()
     # Folder with a company's own messages to customers; what it lacks is ours.

@@ -161,6 +161,10 @@ class Environment(BaseModel):
     slack_bot_token: SecretStr | None = None
     slack_api_base_url: str | None = None
     smtp_url: SecretStr | None = None
+    hubspot_access_token: SecretStr | None = None
+    hubspot_api_base_url: str | None = None
+    pipedrive_api_token: SecretStr | None = None
+    pipedrive_api_base_url: str | None = None
     variables: Mapping[str, str] = Field(default_factory=dict, repr=False, exclude=True)
 
 
@@ -174,8 +178,12 @@ _VARIABLES = {
     "slack_bot_token": "SLACK_BOT_TOKEN",
     "slack_api_base_url": "SLACK_API_BASE_URL",
     "smtp_url": "SMTP_URL",
+    "hubspot_access_token": "HUBSPOT_ACCESS_TOKEN",
+    "hubspot_api_base_url": "HUBSPOT_API_BASE_URL",
+    "pipedrive_api_token": "PIPEDRIVE_API_TOKEN",
+    "pipedrive_api_base_url": "PIPEDRIVE_API_BASE_URL",
 }
-_ADDRESSES = ("stripe_api_base", "anthropic_base_url", "slack_api_base_url")
+_ADDRESSES = tuple(name for name in _VARIABLES if name.endswith(("_base", "_base_url")))
 
 
 class Settings(_File):

@@ -16,6 +16,7 @@ from leakage_pipeline.business import accounts, contracts, exceptions, fx_rates,
 from leakage_pipeline.classification.drafts import messages_of
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure
 from leakage_pipeline.inputs import columns, databases, delimited, files
+from leakage_pipeline.recovery.stripe_writer import StripeWriter
 from leakage_pipeline.settings import FileUsageSource, Settings, SqlUsageSource, TableSource
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.errors import EndpointForbidden, EndpointMissing
@@ -98,6 +99,19 @@ def stripe_reader(settings: Settings) -> StripeReader:
         settings.environment.stripe_api_base,
         max_attempts=3,
     )
+
+
+def write_key_checks(settings: Settings) -> Iterator[Check]:
+    """What corrections read with their own key; that it may write shows when it does."""
+    if settings.policy.action_mode not in {"approve", "auto"}:
+        return
+
+    def ask(path: str) -> str:
+        StripeWriter.from_settings(settings).get(path, {"limit": 1})
+        return "may be read with STRIPE_WRITE_API_KEY; writing is not tried"
+
+    for path in ("/v1/subscriptions", "/v1/invoices", "/v1/invoiceitems", "/v1/billing/meters"):
+        yield Check(f"corrections {path}", partial(ask, path))
 
 
 def database_check(settings: Settings) -> Check:

@@ -12,6 +12,7 @@ from leakage_pipeline.commands.checks import (
     input_checks,
     meter_check,
     stripe_checks,
+    write_key_checks,
 )
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure, TransientFailure
 from leakage_pipeline.settings import Settings
@@ -59,6 +60,7 @@ def all_checks(settings: Settings) -> Iterator[Check]:
     if not refused:
         yield from others
         yield meter_check(settings)
+        yield from write_key_checks(settings)
     yield Check("dbt project", _dbt)
 
 

@@ -26,6 +26,8 @@ _ACTION = {
     "note": "review_noted",
 }
 UNDONE = "review_undone"
+_RECOVERY = {"action": "finding_actioned", "recover": "finding_recovered"}
+"""Steps of recovery itself; no person takes them, and none takes them back."""
 _KEPT = ("status", "assignee", "note", "updated_by", "evidence_fingerprint")
 
 
@@ -90,6 +92,25 @@ def note(conn: Connection, detection_id: str, text: str, *, by: str, at: datetim
     return _decide(conn, detection_id, "note", lambda _: {"note": text}, by=by, at=at)
 
 
+def actioned(conn: Connection, detection_id: str, *, by: str, at: datetime) -> Decision:
+    """A correction of it is at Stripe; whether the money comes is still to be seen."""
+    return _decide(conn, detection_id, "action", lambda _: {"status": "actioned"}, by=by, at=at)
+
+
+def recovered(
+    conn: Connection, detection_id: str, evidence: str, *, by: str, at: datetime
+) -> Decision:
+    """Its money came back, as an invoice that was paid shows; `evidence` names it."""
+    return _decide(
+        conn,
+        detection_id,
+        "recover",
+        lambda _: {"status": "recovered", "note": evidence},
+        by=by,
+        at=at,
+    )
+
+
 def undo(conn: Connection, detection_id: str, *, by: str, at: datetime) -> Decision:
     """Take back the newest step of a person that was not taken back yet.
 
@@ -140,7 +161,8 @@ def _decide(
         seen = _fingerprint(cursor, detection_id) or before["evidence_fingerprint"]
         after = {**before, **changed, "updated_by": by, "evidence_fingerprint": seen}
         _write(cursor, detection_id, after, at)
-        _log(cursor, _ACTION[step], detection_id, before, after, by=by, at=at)
+        name = _ACTION.get(step) or _RECOVERY[step]
+        _log(cursor, name, detection_id, before, after, by=by, at=at)
     return Decision(detection_id, before, after)
 
 

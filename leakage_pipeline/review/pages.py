@@ -1,7 +1,9 @@
 """What the review page shows: rows from the warehouse, worded and formatted for the templates."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from markupsafe import Markup
@@ -14,6 +16,8 @@ from leakage_pipeline.publishing import charts, report_queries
 from leakage_pipeline.publishing.arithmetic import calculation, charge_lines, facts, price_from
 from leakage_pipeline.publishing.report_queries import STEPS
 from leakage_pipeline.publishing.stripe_links import links_of
+from leakage_pipeline.recovery import ledger
+from leakage_pipeline.recovery.ledger import Action
 from leakage_pipeline.review import decisions, queue
 from leakage_pipeline.review.queue import Filters, Row
 
@@ -31,6 +35,8 @@ _STEP_WORDS = {
     "review_undone": "took the last step back",
     "finding_reopened": "opened it again",
     "finding_auto_resolved": "no longer found it",
+    "finding_actioned": "sent a correction",
+    "finding_recovered": "saw the money come back",
 }
 
 
@@ -89,6 +95,7 @@ def finding_page(connection: Connection, wanted: str, *, test_mode: bool) -> dic
     """One finding: arithmetic, links, advice, context, and what was decided so far."""
     row = queue.find(connection, wanted)
     entries = queue.history(connection, row["detection_id"])
+    actions = ledger.of_finding(connection, row["detection_id"])
     ids = [row["customer_id"], row["subscription_id"]]
     tiers = report_queries.calculations(connection, _charge_ids(row["evidence"])).values()
     return {
@@ -97,6 +104,8 @@ def finding_page(connection: Connection, wanted: str, *, test_mode: bool) -> dic
         "price_from": price_from(list(tiers)),
         "charges": charge_lines(row["evidence"], row["meter"], row["currency"]),
         "facts": facts(row["evidence"], row["currency"]),
+        "actions": [_action(action) for action in actions],
+        "releases": [action.action_id for action in actions if _can_be_released(action)],
         "links": links_of(ids, row["evidence"], test_mode=test_mode),
         "history": [
             {
@@ -157,6 +166,37 @@ def _trends(connection: Connection) -> list[dict[str, Any]]:
     ]
 
 
+def _can_be_released(action: Action) -> bool:
+    return action.status == "planned" and action.held_because is None
+
+
+def _action(action: Action) -> dict[str, Any]:
+    """An action as a person decides about it: before and after, and the request as it leaves."""
+    named = (("Billed for the period", "billed"), ("Meter", "metered"))
+    changes = [
+        (label, _shown(action.before[key], key, action), _shown(action.after[key], key, action))
+        for label, key in named
+        if key in action.before and key in action.after
+    ]
+    return {
+        "action_id": action.action_id,
+        "what": action.action.replace("_", " ").capitalize(),
+        "status": action.status,
+        "amount": money(action.amount, action.currency),
+        "approved_by": action.approved_by,
+        "remote_id": action.remote_id,
+        "held": action.held_because,
+        "error": action.error,
+        "changes": changes,
+        "requests": json.dumps(action.request, indent=2, default=str),
+    }
+
+
+def _shown(value: Any, key: str, action: Action) -> str:
+    # JSON's whole numbers are ints.
+    return money(Decimal(value), action.currency) if key == "billed" else f"{value:,}"
+
+
 def totals_page(connection: Connection) -> dict[str, Any]:
     """The bridge and twelve months per currency, over the closed periods of the newest audit."""
     drawn = []
@@ -188,9 +228,15 @@ def totals_page(connection: Connection) -> dict[str, Any]:
 
 
 def decide(
-    connection: Connection, detection_id: str, step: str, text: str, by: str, at: datetime
+    connection: Connection,
+    detection_id: str,
+    step: str,
+    text: str,
+    by: str,
+    at: datetime,
+    releases: Sequence[str] = (),
 ) -> None:
-    """Take the step that the page's form names.
+    """Take the step that the page's form names; approving releases the actions that it showed.
 
     Raises:
         PermanentFailure: No such step or finding, or it does not fit the finding's state.
@@ -198,6 +244,9 @@ def decide(
     found = queue.find(connection, detection_id)["detection_id"]
     if step == "approve":
         decisions.approve(connection, found, text or None, by=by, at=at)
+        for action in ledger.of_finding(connection, found):
+            if action.action_id in releases and _can_be_released(action):
+                ledger.release(connection, action.action_id, by=by, at=at)
     elif step == "dismiss":
         decisions.dismiss(connection, found, text, by=by, at=at)
     elif step == "assign":

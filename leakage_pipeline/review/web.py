@@ -225,7 +225,8 @@ class _Handlers:
         _same_page(request, form.get("token"))
         text = str(form.get("text", "")).strip()
         detection_id = request.path_params["detection_id"]
-        await run_in_threadpool(self._decide, request, [detection_id], text)
+        releases = [str(value) for value in form.getlist("release")]
+        await run_in_threadpool(self._decide, request, [detection_id], text, releases)
         shown = quote(detection_id, safe="")
         return RedirectResponse(f"/findings/{shown}", status_code=303)
 
@@ -246,7 +247,13 @@ class _Handlers:
         query = urlencode(parse_qsl(str(form.get("query", ""))))
         return RedirectResponse(f"/?{query}", status_code=303)
 
-    def _decide(self, request: Request, detection_ids: Sequence[str], text: str) -> None:
+    def _decide(
+        self,
+        request: Request,
+        detection_ids: Sequence[str],
+        text: str,
+        releases: Sequence[str] = (),
+    ) -> None:
         step = request.path_params["step"]
         with self._warehouse() as connection:
             person = self._person(request, connection)
@@ -255,7 +262,7 @@ class _Handlers:
                 raise decisions.Refused(message)
             now = self._site.clock()
             for detection_id in detection_ids:
-                pages.decide(connection, detection_id, step, text, person.name, now)
+                pages.decide(connection, detection_id, step, text, person.name, now, releases)
 
     def _check(self, name: str, password: str) -> Person | None:
         with self._warehouse() as connection:

@@ -67,6 +67,7 @@ class RandomCompany:
     )
     meters: dict[str, str] = field(default_factory=dict)
     labels: list[Label] = field(default_factory=list)
+    lives: list[Life] = field(default_factory=list)
 
     def write(self, directory: Path) -> None:
         """Write the input files and leakage.yaml into a folder."""
@@ -124,6 +125,7 @@ def merge(companies: Iterable[RandomCompany]) -> RandomCompany:
         merged.seeds += company.seeds
         merged.meters.update(company.meters)
         merged.labels.extend(company.labels)
+        merged.lives.extend(company.lives)
         for name, rows in company.tables.items():
             merged.tables[name].extend(rows)
         for name, objects in vars(company.account).items():
@@ -157,6 +159,7 @@ def _add_catalogue(company: RandomCompany, terms: Terms, members: Sequence[Membe
 
 def _add_member(company: RandomCompany, member: Member, life: Life, as_of: int) -> None:
     add_to(company.account, bill(life, as_of))
+    company.lives.append(life)
     company.tables["accounts"].extend((member.account, *member.other_accounts))
     if member.contract is not None:
         company.tables["contracts"].append(contract_row(member.contract))

@@ -50,6 +50,20 @@ create table if not exists ops.classifications (
 );
 comment on table ops.classifications is 'Newest classification of a finding; one row per finding';
 
+-- Recovery. The lane that corrects a customer's meter (or licence: '') in a window, taken when the first action is sent:
+-- there is one row per window, and no action can be sent without it, so a window never has two lanes.
+create table if not exists ops.recovery_lanes (
+    customer_id text not null,
+    subscription_id text not null,
+    meter text not null,
+    window_start timestamptz not null,
+    lane text not null check (lane in ('meter_event', 'invoice_item', 'credit_note')),
+    claimed_at timestamptz not null,
+    primary key (customer_id, subscription_id, meter, window_start),
+    unique (customer_id, subscription_id, meter, window_start, lane)
+);
+comment on table ops.recovery_lanes is 'How a window of a customer and meter is corrected; one lane each, for good';
+
 create table if not exists ops.recovery_actions (
     action_id text primary key,
     detection_id text not null,
@@ -66,8 +80,59 @@ create table if not exists ops.recovery_actions (
     created_at timestamptz not null,
     executed_at timestamptz
 );
+alter table ops.recovery_actions
+add column if not exists evidence_fingerprint text,
+add column if not exists leakage_type text,
+add column if not exists customer_id text,
+add column if not exists subscription_id text,
+add column if not exists meter text,
+add column if not exists window_start timestamptz,
+add column if not exists window_end timestamptz,
+add column if not exists claimed_lane text,
+add column if not exists reporting_amount numeric,
+add column if not exists confidence numeric,
+add column if not exists held_because text,
+add column if not exists before jsonb,
+add column if not exists after jsonb,
+add column if not exists remote_id text,
+add column if not exists approved_at timestamptz,
+add column if not exists sent_at timestamptz,
+add column if not exists attempts integer not null default 0,
+add column if not exists updated_at timestamptz;
 create index if not exists recovery_actions_detection on ops.recovery_actions (detection_id);
-comment on table ops.recovery_actions is 'What was done, or is to be done, about a finding';
+create index if not exists recovery_actions_status on ops.recovery_actions (status);
+do $$
+begin
+    alter table ops.recovery_actions
+    add constraint recovery_actions_status check (
+        status in ('planned', 'approved', 'sent', 'confirmed', 'failed', 'reverted')
+    ),
+    add constraint recovery_actions_lane foreign key (
+        customer_id, subscription_id, meter, window_start, claimed_lane
+    ) references ops.recovery_lanes (customer_id, subscription_id, meter, window_start, lane),
+    -- What moves money leaves only with its lane; what is under way has said when.
+    add constraint recovery_actions_sent check (
+        status not in ('sent', 'confirmed') or (
+            sent_at is not null and (
+                action not in ('meter_event', 'invoice_item', 'credit_note') or (
+                    claimed_lane is not distinct from action
+                    and num_nulls(customer_id, subscription_id, meter, window_start) = 0
+                )
+            )
+        )
+    );
+exception when duplicate_object then null;
+end
+$$;
+comment on table ops.recovery_actions is 'The ledger of recovery: what is to be done about a finding, and was done';
+
+create table if not exists ops.recovery_stops (
+    stopped_at timestamptz primary key,
+    reason text not null,
+    cleared_by text,
+    cleared_at timestamptz
+);
+comment on table ops.recovery_stops is 'Why sending stopped by itself; a person clears it';
 
 create table if not exists ops.audit_log (
     entry_id bigint generated always as identity primary key,

@@ -56,10 +56,16 @@ def test_the_jobs_share_all_assets_between_them(repository: dg.RepositoryDefinit
     # What the model's batch answered since the night belongs into the digest.
     assert digest & nightly == {dg.AssetKey(["ops", "classifications"])}
     assert not nightly & weekly
+    # Nothing is sent by an audit: that is a job of its own, which nobody starts by default.
+    recovery = repository.get_job("recovery").asset_layer.selected_asset_keys
+    assert recovery == {dg.AssetKey(["recovery", "sent_actions"])}
+    assert not recovery & nightly
+    schedule = repository.get_schedule_def("recovery_schedule")
+    assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
     materializable = {
         key for key, spec in repository.assets_defs_by_key.items() if spec.is_materializable
     }
-    assert nightly | digest | weekly == materializable
+    assert nightly | digest | weekly | recovery == materializable
     assert dg.AssetKey(["marts", "fct_leakage_detections"]) in nightly
     assert EXCLUSIVE_JOB == "nightly_audit"
 

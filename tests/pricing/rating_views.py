@@ -34,6 +34,9 @@ create table intermediate.int_terms__rate_tiers (
     rate_id text, tier_index integer, from_quantity numeric, up_to numeric, unit_amount numeric,
     flat_amount numeric
 );
+create table intermediate.int_recovery__metered_corrections (
+    charge_id text, quantity_change numeric
+);
 create table intermediate.int_periods__item_periods (item_period_id text, rounding_unit integer);
 """
 

@@ -4,7 +4,12 @@ import re
 
 import dagster as dg
 
-from leakage_pipeline.defs.automation.jobs import daily_digest, nightly_audit, weekly_report
+from leakage_pipeline.defs.automation.jobs import (
+    daily_digest,
+    nightly_audit,
+    recovery,
+    weekly_report,
+)
 from leakage_pipeline.failures import ConfigurationError
 from leakage_pipeline.publishing.failure_notice import post_failure
 from leakage_pipeline.publishing.slack_sender import (
@@ -19,7 +24,7 @@ _EXCEPTION_NAME = re.compile(r"^[A-Za-z_][\w.]*: ")
 
 
 @dg.run_failure_sensor(
-    monitored_jobs=[nightly_audit, daily_digest, weekly_report],
+    monitored_jobs=[nightly_audit, daily_digest, weekly_report, recovery],
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def run_failed(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:

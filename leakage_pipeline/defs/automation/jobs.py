@@ -1,4 +1,4 @@
-"""The jobs: the nightly audit, the daily digest, the weekly report.
+"""The jobs: the nightly audit, the daily digest, the weekly report, and recovery.
 
 All run in one process: the steps are few and large, and a process of its own would cost each 2-3
 seconds.
@@ -10,15 +10,17 @@ from leakage_pipeline.defs.automation.progress import progress_logger
 
 WEEKLY_GROUP = "weekly_report"
 DIGEST_GROUP = "daily_digest"
+SENDING_GROUP = "recovery_sending"
 
 _weekly_assets = dg.AssetSelection.groups(WEEKLY_GROUP)
 _digest_assets = dg.AssetSelection.groups(DIGEST_GROUP)
+_sending_assets = dg.AssetSelection.groups(SENDING_GROUP)
 # What the classifier's batch answered since the night belongs into the digest.
 _classifications = dg.AssetSelection.assets(["ops", "classifications"])
 
 nightly_audit = dg.define_asset_job(
     "nightly_audit",
-    selection=dg.AssetSelection.all() - _weekly_assets - _digest_assets,
+    selection=dg.AssetSelection.all() - _weekly_assets - _digest_assets - _sending_assets,
     description="Load Stripe, usage and contracts, compute the bridge, publish the findings.",
     executor_def=dg.in_process_executor,
 )
@@ -38,10 +40,18 @@ daily_digest = dg.define_asset_job(
     executor_def=dg.in_process_executor,
 )
 
+recovery = dg.define_asset_job(
+    "recovery",
+    selection=_sending_assets,
+    description="Send the corrections that were released; policy.action_mode decides.",
+    executor_def=dg.in_process_executor,
+)
+
 
 @dg.definitions
 def jobs() -> dg.Definitions:
     """The jobs, and the logger that `leakage audit` draws its progress from."""
     return dg.Definitions(
-        jobs=[nightly_audit, daily_digest, weekly_report], loggers={"progress": progress_logger}
+        jobs=[nightly_audit, daily_digest, weekly_report, recovery],
+        loggers={"progress": progress_logger},
     )

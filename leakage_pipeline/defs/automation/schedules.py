@@ -8,7 +8,12 @@ from typing import Any
 
 import dagster as dg
 
-from leakage_pipeline.defs.automation.jobs import daily_digest, nightly_audit, weekly_report
+from leakage_pipeline.defs.automation.jobs import (
+    daily_digest,
+    nightly_audit,
+    recovery,
+    weekly_report,
+)
 from leakage_pipeline.failures import ConfigurationError
 from leakage_pipeline.policy import SlackPolicy
 from leakage_pipeline.settings import load_settings
@@ -71,3 +76,9 @@ def weekly_report_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunReque
 
 
 daily_digest_schedule = digest_schedule(slack_policy())
+
+
+@dg.schedule(job=recovery, cron_schedule="0 12 * * *", execution_timezone="UTC")
+def recovery_schedule(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Every day at 12:00 UTC, once somebody has turned it on."""
+    return _request(context)

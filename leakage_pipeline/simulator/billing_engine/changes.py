@@ -4,9 +4,11 @@ One method per command; time runs in `engine`.
 """
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 
 from leakage_pipeline.simulator.billing_engine.calendar import add_intervals, cell_around
 from leakage_pipeline.simulator.billing_engine.commands import (
+    AddInvoiceItem,
     AddItem,
     ApplyDiscount,
     Cancel,
@@ -201,6 +203,30 @@ class Changes:
         self.sub.items.remove(item)
         self.sub.removed.append(item)
         self._prorate(lines, at, command.proration)
+
+    def add_invoice_item(self, command: AddInvoiceItem) -> None:
+        """An amount that somebody adds by hand, or a program: it waits for the next invoice."""
+        if self.sub.status in {"canceled", "paused"}:
+            message = "no invoice of this subscription would take the item up"
+            raise ValueError(message)
+        self.sub.pending.append(
+            Line(
+                line_id=f"il_{command.item_id[3:]}",
+                kind="item",
+                item_id="",
+                price=self.sub.items[0].price,
+                quantity=Decimal(1),
+                unit=None,
+                amount=command.amount,
+                start=command.start,
+                end=command.end,
+                service=(command.start, command.end),
+                invoice_item=command.item_id,
+                description=command.description,
+                is_discountable=command.is_discountable,
+                metadata=command.metadata,
+            )
+        )
 
     def _prorate(self, lines: Sequence[Line], at: int, proration: Proration) -> None:
         self.sub.pending.extend(lines)

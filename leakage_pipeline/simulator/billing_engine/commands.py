@@ -162,6 +162,20 @@ class CancelAtPeriodEnd:
     is_cancelling: bool = True
 
 
+@dataclass(frozen=True)
+class AddInvoiceItem:
+    """An amount that waits for the subscription's next invoice, for a period of its own."""
+
+    at: int
+    item_id: str
+    amount: int
+    start: int
+    end: int
+    is_discountable: bool = True
+    description: str | None = None
+    metadata: tuple[tuple[str, str], ...] = ()
+
+
 Command = (
     Create
     | ChangeItem
@@ -176,4 +190,5 @@ Command = (
     | Resume
     | Cancel
     | CancelAtPeriodEnd
+    | AddInvoiceItem
 )

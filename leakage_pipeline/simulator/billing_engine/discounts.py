@@ -25,7 +25,11 @@ def take_off(
     for active in discounts:
         if not active.applies(at):
             continue
-        wanted = [line for line in lines if line.kind != "proration" and line.net > 0]
+        wanted = [
+            line
+            for line in lines
+            if line.kind != "proration" and line.is_discountable and line.net > 0
+        ]
         if active.item_id is not None:
             wanted = [line for line in wanted if line.item_id == active.item_id]
         shares = _shares([line.net for line in wanted], active, unit)

@@ -9,6 +9,7 @@ from itertools import count
 from leakage_pipeline.simulator.billing_engine.calendar import cell_around
 from leakage_pipeline.simulator.billing_engine.changes import Changes
 from leakage_pipeline.simulator.billing_engine.commands import (
+    AddInvoiceItem,
     AddItem,
     ApplyDiscount,
     Cancel,
@@ -86,6 +87,7 @@ class _Play:
             Resume: self.changes.resume,
             Cancel: self.changes.cancel,
             CancelAtPeriodEnd: self.changes.cancel_later,
+            AddInvoiceItem: self.changes.add_invoice_item,
         }
         acts[type(command)](command)
         self.changes.note(command.at, is_new=isinstance(command, Create))

@@ -15,13 +15,16 @@ from leakage_pipeline.simulator.billing_engine.commands import (
 from leakage_pipeline.simulator.billing_engine.prices import BilledPrice
 from leakage_pipeline.simulator.stripe_objects import JsonObject
 
-LineKind = Literal["licence", "usage", "proration"]
+LineKind = Literal["licence", "usage", "proration", "item"]
 Span = tuple[int, int]
 
 
 @dataclass
 class Line:
-    """One invoice line. `service` is the item's billing period that it belongs to."""
+    """One invoice line. `service` is the item's billing period that it belongs to.
+
+    A line of kind item is an amount by itself: it has the price of no subscription item.
+    """
 
     line_id: str
     kind: LineKind
@@ -38,6 +41,8 @@ class Line:
     credited_line: str | None = None
     invoice_id: str | None = None
     description: str | None = None
+    is_discountable: bool = True
+    metadata: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_pending_item(self) -> bool:

@@ -190,6 +190,8 @@ class _Renderer:
             if active.item_id == line.item_id
             and active.discount.discount_id in {key for key, _ in line.off}
         ]
+        if line.kind == "item":
+            return self._item_line(line)
         is_metered = line.price.meter is not None
         return build.line(
             line.line_id,
@@ -211,6 +213,24 @@ class _Renderer:
             taxes=self._taxes(line),
             discountable=line.kind != "proration",
             description=line.description or ("usage" if is_metered else "fee"),
+        )
+
+    def _item_line(self, line: Line) -> JsonObject:
+        """An invoice item's line: it names the subscription and no item of it."""
+        return build.line(
+            line.line_id,
+            invoice=self.invoice.invoice_id,
+            amount=line.amount,
+            currency=self.buyer.currency,
+            period_start=line.start,
+            period_end=line.end,
+            subscription=self.sub.plan.subscription_id,
+            invoice_item=line.invoice_item,
+            discount_amounts=line.off,
+            taxes=self._taxes(line),
+            discountable=line.is_discountable,
+            description=line.description,
+            metadata=dict(line.metadata),
         )
 
     def _credited(self, line: Line) -> tuple[str, list[str]] | None:

@@ -68,13 +68,19 @@ class CutResponse(Response):
 class Api:
     """The application over a set of endpoints; all state of one server that requests change."""
 
-    def __init__(self, endpoints: Endpoints, faults: FaultInjector, keys: Sequence[ApiKey]) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        faults: FaultInjector,
+        keys: Sequence[ApiKey],
+        clock: Callable[[], int],
+    ) -> None:
         self.endpoints = endpoints
         self.faults = faults
         self.keys = {key.secret: key for key in keys}
         self.requests: list[RequestRecord] = []
         self.crashes: list[str] = []
-        self._idempotency = Idempotency()
+        self._idempotency = Idempotency(clock)
         self._request_ids = count(1)
         self.starlette = Starlette(routes=[Route("/{path:path}", self._serve, methods=_METHODS)])
 

@@ -27,6 +27,7 @@ from leakage_pipeline.simulator.stripe_server.params import (
 )
 from leakage_pipeline.simulator.stripe_server.resources import BY_PATH, Resource
 from leakage_pipeline.simulator.stripe_server.store import Store
+from leakage_pipeline.simulator.stripe_server.writes import Writes
 
 Params = Mapping[str, Any]
 
@@ -46,6 +47,7 @@ class Endpoints:
     ) -> None:
         self.store = Store(account, now=clock())
         self.ledger = MeterLedger(account, lag_seconds=lag_seconds)
+        self._writes = Writes(account, self.store, clock)
         self._clock = clock
         self._expander = expand.Expander(self.store.find, self.store.hidden)
         self._generated = count(1)
@@ -58,6 +60,8 @@ class Endpoints:
         """
         if method == "POST":
             return self._post(path, params)
+        if method == "DELETE" and (deleted := self._writes.delete_invoice_item(path)) is not None:
+            return deleted
         if method != "GET":
             raise unknown_url(method=method, path=path)
         if path in BY_PATH:
@@ -87,6 +91,8 @@ class Endpoints:
             return self.ledger.create_event(params, now=self._clock(), generated_id=generated)
         if path == "/v1/billing/meter_event_adjustments":
             return self.ledger.adjust(params, now=self._clock())
+        if path == "/v1/invoiceitems":
+            return self._writes.create_invoice_item(params)
         raise unknown_url(method="POST", path=path)
 
     def _list(self, resource: Resource, params: Params) -> JsonObject:
@@ -177,10 +183,15 @@ class Endpoints:
 
 
 class Idempotency:
-    """Results of POST requests by Idempotency-Key: the same request again gets the same answer."""
+    """Results of POST requests by Idempotency-Key: the same request again gets the same answer.
 
-    def __init__(self) -> None:
+    Keys are forgotten after a day, as Stripe may do.
+    """
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock = clock
         self._stored: dict[str, tuple[tuple[str, Params], int, bytes, str]] = {}
+        self._kept_at: dict[str, int] = {}
 
     def replay(self, key: str, path: str, params: Params) -> tuple[int, bytes, str] | None:
         """Status, body and original request id of an earlier answer to the same request.
@@ -192,7 +203,7 @@ class Idempotency:
             message = f"The idempotency key must be at most {_MAX_KEY} characters."
             raise bad_request(message=message)
         stored = self._stored.get(key)
-        if stored is None:
+        if stored is None or self._clock() - self._kept_at[key] >= _KEPT_SECONDS:
             return None
         request, status, body, request_id = stored
         if request != (path, params):
@@ -207,6 +218,8 @@ class Idempotency:
     def keep(self, key: str, path: str, params: Params, answer: tuple[int, bytes, str]) -> None:
         """Store the answer of a request that was carried out."""
         self._stored[key] = ((path, params), *answer)
+        self._kept_at[key] = self._clock()
 
 
 _MAX_KEY = 255
+_KEPT_SECONDS = 86_400

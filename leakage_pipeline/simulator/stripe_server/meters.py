@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from leakage_pipeline.simulator.stripe_objects import JsonObject, StripeAccount
+from leakage_pipeline.simulator.stripe_objects import JsonObject, StripeAccount, meter_event
 from leakage_pipeline.simulator.stripe_server.errors import bad_request, missing_param
 from leakage_pipeline.simulator.stripe_server.params import integer, refuse_unknown, required, text
 
@@ -74,6 +74,7 @@ class MeterLedger:
 
     def __init__(self, account: StripeAccount, *, lag_seconds: int = 0) -> None:
         self.errors: list[MeterError] = []
+        self.posted: list[JsonObject] = []
         self._account = account
         self._lag = lag_seconds
         self._customers = {entry["id"] for entry in account.customers if not entry.get("deleted")}
@@ -132,6 +133,15 @@ class MeterLedger:
             event = _Event(timestamp, value, event_name, identifier, now, now + self._lag)
             series = self._series.setdefault((meter["id"], customer), _Series())
             series.change([*series.events, event])
+            self.posted.append(
+                meter_event(
+                    event_name,
+                    customer=customer,
+                    value=value,
+                    timestamp=timestamp,
+                    identifier=identifier,
+                )
+            )
         self._received[event_name, identifier] = (now, customer)
         return {
             "object": "billing.meter_event",
@@ -182,6 +192,7 @@ class MeterLedger:
         series = self._series.get((meter["id"] if meter else "", received[1]))
         if series is not None:
             series.change([e for e in series.events if e.identifier != identifier])
+            self.posted = [e for e in self.posted if e["identifier"] != identifier]
         return {
             "object": "billing.meter_event_adjustment",
             "cancel": {"identifier": identifier},

@@ -15,7 +15,7 @@ from typing import Self
 
 import uvicorn
 
-from leakage_pipeline.simulator.stripe_objects import StripeAccount
+from leakage_pipeline.simulator.stripe_objects import JsonObject, StripeAccount
 from leakage_pipeline.simulator.stripe_server.app import Api, RequestRecord
 from leakage_pipeline.simulator.stripe_server.endpoints import Endpoints
 from leakage_pipeline.simulator.stripe_server.faults import FaultInjector, Faults, ScriptedFault
@@ -94,7 +94,10 @@ class StripeServer:
         self._now = now
         self._lag = summary_lag_seconds
         self._port = port
-        self._api = Api(self._endpoints(account), FaultInjector(faults or Faults()), keys)
+        self.account = account
+        self._api = Api(
+            self._endpoints(account), FaultInjector(faults or Faults()), keys, self._seconds
+        )
         self._server: _UvicornServer | None = None
         self._thread: threading.Thread | None = None
 
@@ -176,6 +179,11 @@ class StripeServer:
         return list(self._api.endpoints.ledger.errors)
 
     @property
+    def posted_meter_events(self) -> list[JsonObject]:
+        """The meter events that were taken over the API and not cancelled since."""
+        return list(self._api.endpoints.ledger.posted)
+
+    @property
     def crashes(self) -> list[str]:
         """Tracebacks of bugs in the simulator itself; each was also answered with 500."""
         return list(self._api.crashes)
@@ -208,6 +216,7 @@ class StripeServer:
 
     def load(self, account: StripeAccount) -> None:
         """Serve this account from now on; posted meter events of the old one are gone."""
+        self.account = account
         self._api.endpoints = self._endpoints(account)
 
     def set_faults(self, faults: Faults) -> None:

@@ -99,6 +99,18 @@ class Store:
         """The fields of the object that only an expand shows."""
         return self._hidden.get((kind, object_id), {})
 
+    def add(self, shelf_name: str, shown: JsonObject) -> None:
+        """Put a new object where lists and retrieves find it."""
+        self._put(shelf_name, shown)
+        self.shelves[shelf_name].sort()
+
+    def remove(self, shelf_name: str, object_id: str) -> None:
+        """Forget an object that was deleted."""
+        shelf = self.shelves[shelf_name]
+        del shelf.by_id[object_id]
+        shelf.listed = [shown for shown in shelf.listed if shown["id"] != object_id]
+        shelf.sort()
+
     def _load(self, account: StripeAccount) -> None:
         self._load_catalog(account)
         for customer in account.customers:

@@ -72,7 +72,8 @@ _TABLES = """
     );
     create table marts.fct_revenue_recovered (
         action_id text, detection_id text, customer_id text, leakage_type text, action text,
-        currency text, recovered_amount numeric, recovered_at timestamptz
+        currency text, billed_amount numeric, recovered_amount numeric, recovered_at timestamptz,
+        outstanding_amount numeric, invoice_id text, billed_at timestamptz
     );
     create table marts.fct_charge_calculation (
         charge_id text, authority text, currency text, quantity numeric,

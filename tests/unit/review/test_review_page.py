@@ -226,3 +226,72 @@ def test_passwords_are_kept_as_salted_hashes(warehouse: Connection) -> None:
         (logged,) = cursor.fetchone() or ("",)
     assert len(hashes) == 2
     assert not any(PASSWORD in text for text in (*hashes, logged))
+
+
+def planned(conn: Connection, **columns: str | None) -> None:
+    """A planned correction of the finding, whose payload quotes text from outside."""
+    row = {
+        "action_id": "rcv_1",
+        "detection_id": WANTED,
+        "action": "invoice_item",
+        "mode": "approve",
+        "status": "planned",
+        "idempotency_key": "rcv_1",
+        "currency": "usd",
+        "amount": "50.00",
+        "request": [{"method": "POST", "path": "/v1/invoiceitems", "description": ATTACK}],
+        "before": {"billed": 99, "expected": 149},
+        "after": {"billed": 149},
+        "created_at": NOW,
+        "updated_at": NOW,
+        "leakage_type": "outdated_pricing",
+        "meter": "",
+        "held_because": None,
+    }
+    sample.insert(conn, "ops.recovery_actions", [row | columns])
+
+
+def action(conn: Connection) -> tuple[str, str | None]:
+    with conn, conn.cursor() as cursor:
+        cursor.execute("select status, approved_by from ops.recovery_actions")
+        row = cursor.fetchone()
+    assert row is not None
+    return row
+
+
+def test_an_approver_sees_before_and_after_and_releases_what_was_shown(
+    browser: Callable[..., Browser], warehouse: Connection
+) -> None:
+    planned(warehouse)
+    approver = browser("approver")
+    page = approver.see(f"/findings/{WANTED}")
+    for part in ("Invoice item", "$99.00", "$149.00", "/v1/invoiceitems", "Approve and release"):
+        assert part in page
+    assert ATTACK not in page
+    code, text = approver.send(f"/findings/{WANTED}/approve", release="rcv_1")
+    assert code == 200
+    assert "released by approver-kim" in text
+    assert action(warehouse) == ("approved", "approver-kim")
+    assert status(warehouse) == "approved"
+
+
+def test_what_the_page_did_not_show_is_not_released(
+    browser: Callable[..., Browser], warehouse: Connection
+) -> None:
+    planned(warehouse)
+    browser("approver").send(f"/findings/{WANTED}/approve", release="rcv_other")
+    assert action(warehouse) == ("planned", None)
+
+
+def test_a_reviewer_releases_nothing_and_a_held_action_waits(
+    browser: Callable[..., Browser], warehouse: Connection
+) -> None:
+    planned(warehouse, held_because="its collection is paused")
+    code, _ = browser("reviewer").send(f"/findings/{WANTED}/approve", release="rcv_1")
+    assert code == 403
+    approver = browser("approver")
+    page = approver.see(f"/findings/{WANTED}")
+    assert "its collection is paused" in page
+    assert "Approve and release" not in page
+    approver.send(f"/findings/{WANTED}/approve", release="rcv_1")
+    assert action(warehouse) == ("planned", None)

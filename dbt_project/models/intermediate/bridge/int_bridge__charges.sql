@@ -1,51 +1,70 @@
--- The bridge of every charge (billing model section 4), in minor units: expected minus billed, split once and
--- completely. Each step is measured net of the discount as billed; the discount step at the expected price.
-with steps as (
-    select
-        *,
-        case when is_projected then net_at_stripe_price else line_gross - line_discount end as billed_net,
-        is_missing_invoice or is_final_usage_lost or change_kind is not null as is_whole,
-        net_at_billed_discount - net_at_billed_quantity as quantity_step,
-        net_at_billed_discount - net_known_in_time as late_step,
-        net_at_billed_quantity - net_at_stripe_price as price_step,
-        expected_net - net_at_billed_discount as discount_step,
-        case
-            when is_projected or not is_billed_by_stripe then 0
-            else net_at_stripe_price - (line_gross - line_discount)
-        end as rating_step,
-        -- Nothing is taken off the line because the contract's percent is already inside a lower price.
-        contract_percent is not null and line_discount = 0
-        and expected_net < net_at_billed_discount
-        and net_at_billed_quantity > net_at_stripe_price as is_discount_in_price
-    from {{ ref('int_bridge__nets') }}
-)
-
+{{ config(materialized='view') }}
+-- The bridge of every charge (billing model section 4), in minor units, with what was billed later for it: our own
+-- invoice items are booked to the period and the step that they correct, so that a leak that came back is none.
 select
-    *,
-    case when is_missing_invoice then expected_net else 0 end as missing_invoice_step,
-    case
-        when is_final_usage_lost then expected_net
-        when not is_whole and charge_kind = 'usage' then quantity_step
-        else 0
-    end as usage_gap_step,
-    -- The part of the usage gap that came too late for the invoice; split only where both parts point the same way.
-    case
-        when not is_whole and charge_kind = 'usage' and late_step > 0 and quantity_step >= late_step then late_step
-        else 0
-    end as late_usage_step,
-    case
-        when change_kind = 'price' then expected_net
-        when is_whole then 0
-        when is_discount_in_price then price_step + discount_step
-        else price_step
-    end as price_gap_step,
-    case
-        when change_kind = 'quantity' then expected_net
-        when is_whole or charge_kind = 'usage' then 0
-        else quantity_step
-    end as quantity_gap_step,
-    case when is_whole or is_discount_in_price then 0 else discount_step end as discount_gap_step,
-    case when is_whole or abs(rating_step) <= line_count * rounding_unit then 0 else rating_step end as rating_gap_step,
-    case when not is_whole and abs(rating_step) <= line_count * rounding_unit then rating_step else 0 end
-        as rounding_step
-from steps
+    steps.charge_id,
+    steps.charge_kind,
+    steps.change_kind,
+    steps.item_period_id,
+    steps.scope_id,
+    steps.subscription_id,
+    steps.customer_id,
+    steps.currency,
+    steps.currency_exponent,
+    steps.rounding_unit,
+    steps.period_start,
+    steps.period_end,
+    steps.phase,
+    steps.stripe_event_name,
+    steps.is_billed_by_stripe,
+    steps.interval_months,
+    steps.authority,
+    steps.contract_id,
+    steps.price_book_id,
+    steps.price_id,
+    steps.billed_quantity,
+    steps.expected_quantity,
+    steps.line_gross,
+    steps.line_discount,
+    steps.line_count,
+    steps.line_ids,
+    steps.invoice_ids,
+    steps.has_draft,
+    steps.draft_invoice_id,
+    steps.contract_percent,
+    steps.is_projected,
+    steps.is_final_usage_lost,
+    steps.is_missing_invoice,
+    steps.discount_percent_billed,
+    steps.discount_percent_entitled,
+    steps.entitled_discount,
+    steps.spare_amount,
+    steps.cannot_rate,
+    steps.expected_gross,
+    steps.expected_gross_at_billed_quantity,
+    steps.stripe_gross,
+    steps.missing_amount_off,
+    steps.expected_net,
+    steps.expected_known_in_time,
+    steps.net_known_in_time,
+    steps.net_at_billed_discount,
+    steps.net_at_billed_quantity,
+    steps.net_at_stripe_price,
+    steps.billed_net + coalesce(corrections.billed_amount, 0) as billed_net,
+    steps.is_whole,
+    steps.late_step,
+    steps.quantity_step,
+    steps.price_step,
+    steps.discount_step,
+    steps.rating_step,
+    steps.is_discount_in_price,
+    steps.missing_invoice_step - coalesce(corrections.missing_invoice_amount, 0) as missing_invoice_step,
+    steps.late_usage_step - coalesce(corrections.late_usage_amount, 0) as late_usage_step,
+    steps.usage_gap_step - coalesce(corrections.usage_amount, 0) as usage_gap_step,
+    steps.price_gap_step - coalesce(corrections.price_amount, 0) as price_gap_step,
+    steps.quantity_gap_step - coalesce(corrections.quantity_amount, 0) as quantity_gap_step,
+    steps.discount_gap_step - coalesce(corrections.discount_amount, 0) as discount_gap_step,
+    steps.rating_gap_step - coalesce(corrections.rating_amount, 0) as rating_gap_step,
+    steps.rounding_step
+from {{ ref('int_bridge__steps') }} as steps
+left join {{ ref('int_bridge__corrections') }} as corrections on steps.charge_id = corrections.charge_id

@@ -1,7 +1,15 @@
 -- The questions put to the rating: each charge at its expected terms and quantity, at its expected terms and the
 -- billed quantity, and at Stripe's own price and the billed quantity. The differences between them are the bridge.
 -- Where usage came late, also what could be known in time, so that the late part is a difference of whole quantities.
-with questions as (
+with corrections as (
+    select
+        charge_id,
+        sum(quantity_change) as quantity_change
+    from {{ ref('int_recovery__metered_corrections') }}
+    group by charge_id
+),
+
+questions as (
     select
         charge_id,
         'expected' as question,
@@ -43,6 +51,18 @@ with questions as (
         1 as multiplier
     from {{ ref('int_rating__charges') }}
     where is_billed_by_stripe
+    union all
+    -- What of a bill came back: the same without the usage that we told the meter ourselves.
+    select
+        charges.charge_id,
+        'stripe_price_uncorrected' as question,
+        charges.stripe_rate_id as rate_id,
+        greatest(0, charges.billed_quantity - corrections.quantity_change) as quantity,
+        0 as included_quantity,
+        0 as grace_percent,
+        1 as multiplier
+    from {{ ref('int_rating__charges') }} as charges
+    inner join corrections on charges.charge_id = corrections.charge_id
 ),
 
 chargeable as (

@@ -16,6 +16,7 @@ select
     is_proration,
     description,
     discountable as is_discountable,
+    metadata,
     -- amounts in minor units
     amount,
     subtotal,

@@ -6,5 +6,7 @@ select
     display_name,
     status,
     formula,
-    event_time_window
+    event_time_window,
+    customer_event_key,
+    value_event_key
 from {{ source('raw_stripe', 'meters') }}
