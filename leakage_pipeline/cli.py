@@ -86,15 +86,19 @@ def audit(as_of: datetime | None, *, full_refresh: bool) -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder to write to; default: reports in LEAKAGE_HOME.",
 )
-def report(week: str | None, out: Path | None) -> None:
+@click.option("--mail", is_flag=True, help="Send it to REPORT_RECIPIENTS; once a week.")
+def report(week: str | None, out: Path | None, *, mail: bool) -> None:
     """Write the weekly recovery report."""
+    from leakage_pipeline.commands.report import mail_report
     from leakage_pipeline.commands.report import report as write
 
-    files = write(_settings(), week, out)
-    console = _console()
+    settings, console = _settings(), _console()
+    files = write(settings, week, out)
     console.print(f"Report of {files.week}:", highlight=False)
     for path in (files.html, files.csv):
         console.print(f"  {path}", highlight=False, soft_wrap=True)
+    if mail:
+        console.print(f"Mail: {mail_report(settings, files)}", highlight=False, soft_wrap=True)
 
 
 @leakage.command()

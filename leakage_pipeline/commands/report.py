@@ -7,7 +7,8 @@ import psycopg2.extensions
 
 from leakage_pipeline.commands.execution import failed_checks
 from leakage_pipeline.failures import PermanentFailure
-from leakage_pipeline.publishing.report import ReportFiles, build_report
+from leakage_pipeline.publishing.mail import send_mail_once
+from leakage_pipeline.publishing.report import ReportFiles, build_report, weekly_key
 from leakage_pipeline.settings import Settings
 from leakage_pipeline.warehouse.connection import connect
 from leakage_pipeline.warehouse.server import ensure_running
@@ -30,6 +31,30 @@ def report(settings: Settings, week: str | None, out: Path | None) -> ReportFile
         as_of = newest_audit(connection)
         checks = failed_checks(settings.home)
         return build_report(connection, settings, as_of, week, out, failed_checks=checks)
+    finally:
+        connection.close()
+
+
+def mail_report(settings: Settings, files: ReportFiles) -> str:
+    """Mail a report that was just written, once per week, as the schedule does.
+
+    Args:
+        settings: SMTP_URL, REPORT_RECIPIENTS and REPORT_SENDER.
+        files: The report; both files are attached.
+
+    Returns:
+        What became of it, in words.
+
+    Raises:
+        ConfigurationError: An address or SMTP_URL is no such thing.
+        PermanentFailure: The server refused it.
+        TransientFailure: The server could not be reached, or did not confirm.
+    """
+    connection = connect(ensure_running(settings))
+    try:
+        as_of, key = newest_audit(connection), weekly_key(files)
+        attached = (files.html, files.csv)
+        return send_mail_once(connection, settings, as_of, key, files.mail, attached).note
     finally:
         connection.close()
 

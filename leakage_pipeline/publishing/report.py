@@ -55,6 +55,11 @@ class ReportFiles:
     """What a mail about it says; the files are its attachments."""
 
 
+def weekly_key(files: ReportFiles) -> str:
+    """What makes a week's mail the same mail, whoever sends it."""
+    return f"weekly/{files.week}"
+
+
 def build_report(
     conn: Connection,
     settings: Settings,

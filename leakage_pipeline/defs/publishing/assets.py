@@ -23,7 +23,7 @@ from leakage_pipeline.publishing.detection_state import update_detection_state
 from leakage_pipeline.publishing.digest import publish_digest
 from leakage_pipeline.publishing.files import reports_folder
 from leakage_pipeline.publishing.mail import send_mail_once
-from leakage_pipeline.publishing.report import build_report
+from leakage_pipeline.publishing.report import build_report, weekly_key
 from leakage_pipeline.review.sample import draw, month_of
 
 GROUP = "publishing"
@@ -226,7 +226,7 @@ def weekly_recovery_report(
             conn,
             settings.get(),
             as_of,
-            f"weekly/{files.week}",
+            weekly_key(files),
             files.mail,
             (files.html, files.csv),
         )

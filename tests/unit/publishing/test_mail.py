@@ -6,6 +6,7 @@ from pathlib import Path
 import psycopg2.extensions
 import pytest
 
+from leakage_pipeline.commands.report import mail_report
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure, TransientFailure
 from leakage_pipeline.publishing.mail import MailResult, send_mail_once
 from leakage_pipeline.publishing.report import build_report
@@ -61,6 +62,23 @@ def test_a_repeated_run_sends_nothing_more(
 ) -> None:
     assert [send(filled, tmp_path, server.url).sent for _ in range(3)] == [True, False, False]
     assert len(server.mails) == 1
+
+
+def test_the_command_mails_what_the_schedule_would_and_not_again(
+    filled: Connection, database_url: str, server: MailServer, tmp_path: Path
+) -> None:
+    settings = sample.settings(
+        tmp_path,
+        LEAKAGE_DATABASE_URL=database_url,
+        SMTP_URL=server.url,
+        REPORT_RECIPIENTS="cfo@acme.example",
+    )
+    files = build_report(filled, settings, AS_OF, None, tmp_path)
+    filled.commit()
+    assert [mail_report(settings, files) for _ in range(2)] == ["sent", "already sent"]
+    (mail,) = server.mails
+    attached = {part.get_filename() for part in mail.iter_attachments()}
+    assert attached == {"weekly_recovery_2026-W47.html", "weekly_recovery_2026-W47.csv"}
 
 
 def test_a_lost_confirmation_is_never_answered_with_a_second_mail(
