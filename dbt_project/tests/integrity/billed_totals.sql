@@ -1,6 +1,6 @@
 {{ config(severity='error', meta={'dagster': {'ref': {'name': 'fct_expected_vs_billed'}}}) }}
 -- Totals in = totals out, per currency: what the mart says was billed in closed periods is the attributed invoice
--- lines net of their discounts, less credit notes. A line that is lost or counted twice on the way shows here.
+-- lines net of their discounts and our own corrections, less credit notes. A line that is lost or counted twice on the way shows here.
 with lines as (
     select
         periods.currency,
@@ -22,6 +22,16 @@ credits as (
     group by periods.currency
 ),
 
+corrections as (
+    select
+        charges.currency,
+        sum({{ to_currency_units('corrections.net_amount', 'charges.currency_exponent') }}) as amount
+    from {{ ref('int_billed__corrections') }} as corrections
+    inner join {{ ref('int_bridge__steps') }} as charges on corrections.charge_id = charges.charge_id
+    where charges.phase = 'closed'
+    group by charges.currency
+),
+
 mart as (
     select
         currency,
@@ -35,8 +45,10 @@ select
     coalesce(lines.currency, mart.currency) as currency,
     lines.amount as line_amount,
     credits.amount as credited_amount,
+    corrections.amount as corrected_amount,
     mart.amount as mart_amount
 from lines
 full outer join mart on lines.currency = mart.currency
 left join credits on lines.currency = credits.currency
-where coalesce(lines.amount, 0) - coalesce(credits.amount, 0) != coalesce(mart.amount, 0)
+left join corrections on lines.currency = corrections.currency
+where coalesce(lines.amount, 0) + coalesce(corrections.amount, 0) - coalesce(credits.amount, 0) != coalesce(mart.amount, 0)
