@@ -57,6 +57,8 @@ class BatchRun:
     collected: int = 0
     pending: set[str] = field(default_factory=set)
     """Hashes of questions that a batch still holds."""
+    is_running: bool = False
+    """Whether one of those batches may be read a little later, so that waiting helps."""
 
 
 class Batches:
@@ -81,11 +83,21 @@ class Batches:
         self._poll = poll_seconds
         self._sleep = sleep
 
-    def collect(self, conn: Connection, as_of: datetime) -> BatchRun:
-        """Read the answers of every batch that has ended, and find those nobody confirmed."""
+    def collect(self, conn: Connection, as_of: datetime, *, find_lost: bool = True) -> BatchRun:
+        """Read the answers of every batch that has ended.
+
+        Args:
+            conn: Warehouse connection; each batch is committed by itself.
+            as_of: Stands on what is stored.
+            find_lost: Search those that nobody confirmed. Not in the run that sent one: a request
+                that timed out may become a batch a little later.
+        """
         run = BatchRun()
         with locked(conn, _LOCK):
             for batch in batch_store.read_open(conn, self._model.model):
+                if batch.remote_id is None and not find_lost:
+                    self._put_off(batch, "nobody confirmed it; the next run looks it up", run)
+                    continue
                 try:
                     self._collect_one(conn, batch, as_of, run)
                 except anthropic.NotFoundError:
@@ -94,6 +106,7 @@ class Batches:
                 except FAILURES as error:
                     conn.rollback()
                     self._put_off(batch, describe(error), run)
+                    run.is_running = True
         return run
 
     def submit(
@@ -120,17 +133,16 @@ class Batches:
 
     def finish(self, conn: Connection, as_of: datetime) -> BatchRun:
         """Wait for open batches as long as the night allows, and collect what has ended."""
-        run = self.collect(conn, as_of)
+        run = self.collect(conn, as_of, find_lost=False)
         waited = 0.0
-        while run.pending and waited < self._wait:
+        while run.is_running and waited < self._wait:
             step = min(self._poll, self._wait - waited)
             self._sleep(step)
             waited += step
-            more = self.collect(conn, as_of)
-            run.answers += more.answers
-            run.collected += more.collected
-            run.pending = more.pending
-            run.outcomes = more.outcomes
+            more = self.collect(conn, as_of, find_lost=False)
+            more.answers = run.answers + more.answers
+            more.collected += run.collected
+            run = more
         return run
 
     def _send(
@@ -190,6 +202,7 @@ class Batches:
         results = self._results(remote_id)
         if results is None:
             self._put_off(batch, "", run)
+            run.is_running = True
             return
         # A list that was cut would open questions again that are paid for.
         if set(results) != {question.custom_id for question in batch.questions}:
