@@ -140,6 +140,18 @@ def _heavy_basic(world: World, index: int) -> Customer:
     return customer
 
 
+def _near_the_limit(world: World, index: int) -> Customer:
+    """Nearly at the end of a period, and nearly at what the plan includes."""
+    wish = Wish("pro")
+    customer = new_customer(world, index, wish)
+    begun = (world.as_of - timedelta(days=26, seconds=index)).replace(microsecond=0)
+    customer.start = add_months(begun, -(3 + index % 5))
+    customer.licence = licence_steps(world, wish, customer.start)
+    customer.account.updated_at = customer.start
+    customer.volumes = {"api_calls": 40_000, "transcode_minutes": 410, "sms": 2_000}
+    return customer
+
+
 NOISE_PROFILES: dict[str, Profile] = {
     "renews_now": _renews_now,
     "fee_added_by_hand": _fee_added,
@@ -150,4 +162,5 @@ NOISE_PROFILES: dict[str, Profile] = {
     "logged_abroad": _logged_abroad,
     "reported_next_period": _reported_next_period,
     "heavy_basic": _heavy_basic,
+    "near_the_limit": _near_the_limit,
 }

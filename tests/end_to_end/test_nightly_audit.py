@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from leakage_pipeline.simulator import opportunities
 from leakage_pipeline.simulator.company import Company, generate, generate_side_by_side
 from leakage_pipeline.simulator.customers_profiles import PROFILES
 from leakage_pipeline.simulator.scoring import disagreements_text, score, score_text
@@ -24,7 +25,7 @@ from tests.support.audit import audit, leakage, rows
 
 TYPES = Path(__file__).parents[2] / "dbt_project" / "seeds" / "finding_types.csv"
 AS_OF = datetime(2026, 11, 20, 6, tzinfo=UTC)
-SEEDS, CUSTOMERS = (11, 12), 20
+SEEDS, CUSTOMERS, HONEST_SEED = (47, 48), 20, 41
 HIGH_CONFIDENCE = Decimal("0.8")
 # What an audit leaves: everything in the marts and what publishing keeps, without clock times.
 TABLES = {
@@ -116,23 +117,30 @@ def test_every_finding_type_can_be_worked_out_again_from_its_evidence(
     module_database_url: str,
 ) -> None:
     """Every type that there is, from the evidence alone; a new type needs its own arithmetic."""
+    with TYPES.open(newline="") as file:
+        types = {row["leakage_type"] for row in csv.DictReader(file)}
+    assert types == set(by_hand.BY_HAND)
+    # Who comes near a limit leaks nothing: the company without leaks shows it.
+    assert _worked_out(module_database_url) | {"approaching_limit"} == types
+
+
+def _worked_out(url: str) -> set[str]:
+    """The types of all findings, each of whose amounts is reached by hand."""
     query = (
         "select customer_id, leakage_type, period_start, currency, leakage_amount,"
         " evidence::text as evidence from marts.fct_leakage_detections"
     )
     found = [
         {**row, "evidence": json.loads(row["evidence"], parse_float=Decimal)}
-        for row in rows(module_database_url, query)
+        for row in rows(url, query)
     ]
-    with TYPES.open(newline="") as file:
-        types = {row["leakage_type"] for row in csv.DictReader(file)}
-    assert {row["leakage_type"] for row in found} == types == set(by_hand.BY_HAND)
     wrong = [
         (row["leakage_type"], row["customer_id"], row["leakage_amount"], by_hand.amount(row))
         for row in found
         if by_hand.amount(row) != row["leakage_amount"]
     ]
     assert wrong == []
+    return {row["leakage_type"] for row in found}
 
 
 def test_a_company_without_leaks_is_all_clear(database_url: str, tmp_path: Path) -> None:
@@ -140,7 +148,7 @@ def test_a_company_without_leaks_is_all_clear(database_url: str, tmp_path: Path)
 
     What an approved exception covers is listed with its amounts, and is no finding.
     """
-    honest = generate(SEEDS[0], len(PROFILES), AS_OF, leaks=False)
+    honest = generate(HONEST_SEED, len(PROFILES), AS_OF, leaks=False)
     assert {history.customer.profile for history in honest.histories} == set(PROFILES)
     honest.write(tmp_path)
     with StripeServer(honest.account, now=AS_OF) as server:
@@ -160,7 +168,8 @@ def test_a_company_without_leaks_is_all_clear(database_url: str, tmp_path: Path)
     )
     assert result.is_perfect, disagreements_text(result)
     assert honest.covered
-    assert {row["direction"] for row in found} <= {"opportunity"}
+    assert {row["direction"] for row in found} == {"opportunity"}
+    assert _worked_out(database_url) == set(opportunities.TYPES)
     assert all(row["confidence"] < HIGH_CONFIDENCE for row in found)
     (bridge,) = rows(
         database_url,

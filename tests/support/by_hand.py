@@ -190,7 +190,7 @@ BY_HAND: dict[str, Callable[[Evidence], Amount]] = {
     "overbilled_price": _price,
     "unreported_usage": _unreported_usage,
     "overbilled_usage": _usage,
-    "final_usage_lost": _usage,
+    "final_usage_lost": _whole,
     "late_usage": _late_usage,
     "seat_leakage": _usage,
     "incorrect_discount": _step("expected_net", "net_at_billed_discount"),
