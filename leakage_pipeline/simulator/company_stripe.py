@@ -169,7 +169,7 @@ class _CustomerObjects:
             self.customer.customer_id,
             created=epoch(self.customer.start) - DAY,
             name=self.customer.name,
-            email=f"billing@{slug}.example",
+            email=f"billing@{slug}.{self.customer.customer_id[4:]}.example",
             currency=self.customer.currency,
             balance=balance,
             default_payment_method=default_methods(self.customer)[0],
