@@ -126,7 +126,8 @@ def _leaves_and_is_shut_out(world: World, index: int) -> Customer:
     customer.cancels_at_period_end = True
     account = customer.account
     account.status, account.access_enabled = "cancelled", False
-    account.updated_at = customer.periods(world.as_of)[-1].start + timedelta(hours=5)
+    shut_out_at = customer.periods(world.as_of)[-1].start + timedelta(hours=5)
+    account.updated_at = min(shut_out_at, world.as_of - timedelta(minutes=1))
     return customer
 
 

@@ -126,6 +126,12 @@ def test_wrong_drafts_are_held_and_right_ones_are_not(
     assert not renewing & {hold["customer_id"] for hold in company.holds}
 
 
+def test_nothing_is_known_before_it_happens() -> None:
+    for seed in range(40, 60):
+        honest = generate(seed, len(PROFILES), AS_OF, leaks=False, events_per_month=2)
+        assert all(h.customer.account.updated_at <= AS_OF for h in honest.histories)
+
+
 def test_approved_exceptions_cover_what_would_be_leaks(company: Company) -> None:
     approved = {h.customer.customer_id for h in company.histories if h.customer.approval}
     assert {label.customer_id for label in company.covered} == approved
