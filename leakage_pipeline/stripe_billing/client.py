@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
 
 import stripe
 
@@ -138,6 +139,11 @@ class StripeReader:
             http_client=self._http,
         )
 
+    @property
+    def pace(self) -> float:
+        """The part of the highest rate that is used at present: less than 1 after a 429."""
+        return self._limiter.share
+
     def list(
         self, object_name: str, **params: Scalar | Sequence[str] | Mapping[str, Scalar]
     ) -> Iterator[Page]:
@@ -176,6 +182,26 @@ class StripeReader:
     def pages(self, target: StripeObject, path: str, params: Query) -> Iterator[Page]:
         """Page through any other list endpoint, nothing expanded. Errors as for `list`."""
         yield from self._pages(target, path, params, (path, ((),)))
+
+    def newer_pages(self, target: StripeObject, params: Query) -> Iterator[Sequence[Json]]:
+        """Page through a list of Stripe's newer kind (`/v2/`), whose pages name the next one.
+
+        Errors as for `list`.
+        """
+        query: Query = params
+        seen: set[str] = set()
+        while True:
+            answer = self.get(target, target.path, query)
+            objects, following = answer.get("data"), answer.get("next_page_url")
+            if not isinstance(objects, list):
+                message = f"GET {target.path} did not answer with a list of Stripe's newer kind"
+                raise EndpointMissing(message)
+            yield objects
+            if not isinstance(following, str) or following in seen:
+                return
+            seen.add(following)
+            # Its query alone: where requests go is ours to say.
+            query = dict(parse_qsl(urlsplit(following).query))
 
     def retrieve(
         self, object_name: str, object_id: str, expand: tuple[str, ...] | None = None

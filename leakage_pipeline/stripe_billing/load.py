@@ -26,6 +26,7 @@ from leakage_pipeline.stripe_billing.discounts import coupons_inside, found_disc
 from leakage_pipeline.stripe_billing.group import Flatten, GroupLoad, Watch
 from leakage_pipeline.stripe_billing.homes import HOMES, stored_ids
 from leakage_pipeline.stripe_billing.load_result import LoadResult
+from leakage_pipeline.stripe_billing.meter_errors import read_meter_errors
 from leakage_pipeline.stripe_billing.references import (
     Retrieved,
     drop_unreferenced,
@@ -39,6 +40,7 @@ from leakage_pipeline.stripe_billing.references import (
     with_all_tiers,
 )
 from leakage_pipeline.stripe_billing.tables_changes import (
+    METER_ERRORS,
     PROMOTION_CODES,
     SUBSCRIPTION_SCHEDULE_PHASES,
     SUBSCRIPTION_SCHEDULES,
@@ -232,12 +234,14 @@ def load_discounts(
 def load_meters(
     reader: StripeReader, conn: Connection, as_of: datetime, how: Refresh = _EVERYTHING
 ) -> LoadResult:
-    """Load billing meters, inactive ones too.
+    """Load billing meters, inactive ones too, and what Stripe reports of rejected meter events.
 
     Arguments and errors as for `load_subscriptions`; a refusal leaves the table empty.
     """
-    with GroupLoad(reader, conn, as_of, (tables.METERS,), how=how) as load:
+    specs = (tables.METERS, METER_ERRORS)
+    with GroupLoad(reader, conn, as_of, specs, merged=(METER_ERRORS,), how=how) as load:
         load.read("meters", flatten.meters)
+        read_meter_errors(load, as_of)
         return load.commit()
 
 

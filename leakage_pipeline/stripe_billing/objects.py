@@ -247,6 +247,13 @@ _ALL = (
         created_filter=False,
     ),
     StripeObject(
+        # Stripe's reports of meter events that it took and rejected later; meter_errors.py.
+        name="meter_errors",
+        path="/v2/core/events",
+        permission="Events (rak_event_read)",
+        created_filter=False,
+    ),
+    StripeObject(
         # No list of its own: asked per meter, customer and span, see summaries.py.
         name="meter_event_summaries",
         path="/v1/billing/meters/{id}/event_summaries",

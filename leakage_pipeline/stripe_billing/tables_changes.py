@@ -33,6 +33,24 @@ EVENTS = table(
     data_object=JSON,
 )
 
+METER_ERRORS = table(
+    "meter_errors",
+    ("event_id", "code"),
+    "One row per report of rejected meter events and kind of error; kept for good, because Stripe "
+    "forgets after 30 days.",
+    event_id=TEXT,
+    code=TEXT,
+    type=TEXT,
+    meter_id=TEXT,  # null when no meter was found
+    error_count=COUNT,
+    sample_message=TEXT,
+    sample_requests=JSON,  # idempotency keys of some of the requests
+    summary=TEXT,
+    window_start=INSTANT,  # when Stripe rejected them
+    window_end=INSTANT,
+    created=INSTANT,
+)
+
 WEBHOOK_ENDPOINTS = table(
     "webhook_endpoints",
     ("webhook_endpoint_id",),
@@ -91,6 +109,7 @@ PROMOTION_CODES = table(
 
 TABLES = (
     EVENTS,
+    METER_ERRORS,
     WEBHOOK_ENDPOINTS,
     SUBSCRIPTION_SCHEDULES,
     SUBSCRIPTION_SCHEDULE_PHASES,

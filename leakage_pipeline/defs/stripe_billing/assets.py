@@ -42,6 +42,7 @@ from leakage_pipeline.stripe_billing.summaries import load_meter_event_summaries
 from leakage_pipeline.stripe_billing.table_building import SCHEMA
 from leakage_pipeline.stripe_billing.tables_changes import (
     EVENTS,
+    METER_ERRORS,
     PROMOTION_CODES,
     SUBSCRIPTION_SCHEDULE_PHASES,
     SUBSCRIPTION_SCHEDULES,
@@ -222,14 +223,14 @@ def stripe_discounts(
     yield from _load(context, load_discounts, stripe, warehouse, audit_run)
 
 
-@dg.multi_asset(specs=_assets(tables.METERS), pool=POOL, retry_policy=RETRY_POLICY)
+@dg.multi_asset(specs=_assets(tables.METERS, METER_ERRORS), pool=POOL, retry_policy=RETRY_POLICY)
 def stripe_meters(
     context: dg.AssetExecutionContext,
     stripe: StripeResource,
     warehouse: WarehouseResource,
     audit_run: AuditRun,
 ) -> Results:
-    """One row per billing meter, active or not."""
+    """One row per billing meter, active or not; one per report of rejected meter events."""
     yield from _load(context, load_meters, stripe, warehouse, audit_run)
 
 

@@ -15,7 +15,11 @@ from leakage_pipeline.simulator.stripe_objects.catalog import (
     promotion_code,
     tier,
 )
-from leakage_pipeline.simulator.stripe_objects.events import event, webhook_endpoint
+from leakage_pipeline.simulator.stripe_objects.events import (
+    event,
+    meter_error_report,
+    webhook_endpoint,
+)
 from leakage_pipeline.simulator.stripe_objects.invoices import invoice
 from leakage_pipeline.simulator.stripe_objects.invoicing import (
     credit_note,
@@ -73,6 +77,7 @@ __all__ = [
     "invoice_payment",
     "line",
     "meter",
+    "meter_error_report",
     "meter_event",
     "payment_method",
     "price",

@@ -30,6 +30,7 @@ class StripeAccount:
     `customers` may hold tombstones (`deleted_customer`). A coupon with a true `deleted` key is
     gone from the API but still shown inside discounts. `inline_prices` were made by `price_data`:
     never listed, retrievable by id. `balance_transactions` are those of customers' credit balances.
+    `thin_events` are whole events of the newer kind, which a list shows without their `data`.
     Events that are older than 30 days when a server starts are forgotten by it, as Stripe does.
     """
 
@@ -45,6 +46,7 @@ class StripeAccount:
     meters: list[JsonObject] = field(default_factory=list)
     meter_events: list[JsonObject] = field(default_factory=list)
     events: list[JsonObject] = field(default_factory=list)
+    thin_events: list[JsonObject] = field(default_factory=list)
     webhook_endpoints: list[JsonObject] = field(default_factory=list)
     subscription_schedules: list[JsonObject] = field(default_factory=list)
     promotion_codes: list[JsonObject] = field(default_factory=list)

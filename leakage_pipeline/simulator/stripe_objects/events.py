@@ -66,3 +66,50 @@ def webhook_endpoint(
         "status": status,
         "url": url,
     }
+
+
+def meter_error_report(
+    event_id: str,
+    *,
+    created: str,
+    errors: Mapping[str, int],
+    window: tuple[str, str],
+    meter: str | None = None,
+    message: str = "The event was rejected.",
+    requests: Sequence[str] = (),
+) -> JsonObject:
+    """A report of meter events that were taken and rejected later; instants in ISO 8601.
+
+    `errors` counts them by code. Without a meter it is a report that no meter was found.
+    """
+    related = None
+    if meter is not None:
+        url = f"/v1/billing/meters/{meter}"
+        related = {"id": meter, "type": "billing.meter", "url": url}
+    kind = "no_meter_found" if meter is None else "error_report_triggered"
+    samples = [
+        {"error_message": message, "request": {"identifier": request}} for request in requests
+    ]
+    return {
+        "id": event_id,
+        "object": "v2.core.event",
+        "changes": None,
+        "context": None,
+        "created": created,
+        "data": {
+            "developer_message_summary": f"There were {sum(errors.values())} invalid events",
+            "reason": {
+                "error_count": sum(errors.values()),
+                "error_types": [
+                    {"code": code, "error_count": count, "sample_errors": samples}
+                    for code, count in errors.items()
+                ],
+            },
+            "validation_start": window[0],
+            "validation_end": window[1],
+        },
+        "livemode": False,
+        "reason": None,
+        "related_object": related,
+        "type": f"v1.billing.meter.{kind}",
+    }

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from leakage_pipeline.simulator.stripe_objects import JsonObject, StripeAccount
-from leakage_pipeline.simulator.stripe_server import expand, listing
+from leakage_pipeline.simulator.stripe_server import expand, listing, thin_events
 from leakage_pipeline.simulator.stripe_server.errors import (
     ApiError,
     bad_request,
@@ -49,6 +49,7 @@ class Endpoints:
         self.ledger = MeterLedger(account, lag_seconds=lag_seconds)
         self._writes = Writes(account, self.store, clock)
         self._clock = clock
+        self._thin_events = account.thin_events
         self._expander = expand.Expander(self.store.find, self.store.hidden)
         self._generated = count(1)
 
@@ -68,6 +69,8 @@ class Endpoints:
             return self._list(BY_PATH[path], params)
         if path == "/v1/subscription_items":
             return self._list_items(params)
+        if path.startswith(thin_events.PATH):
+            return thin_events.answer(self._thin_events, path, params)
         return self._below(path, params)
 
     def _below(self, path: str, params: Params) -> JsonObject:

@@ -88,6 +88,7 @@ def test_the_whole_account_arrives(reader: StripeReader, warehouse: Connection) 
         "discounts": 2,
         "coupons": 2,
         "meters": 2,
+        "meter_errors": 0,
         "invoice_items": 1,
         "promotion_codes": 1,
         "subscription_schedules": 1,

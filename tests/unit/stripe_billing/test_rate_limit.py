@@ -65,3 +65,27 @@ def test_threads_share_one_rate() -> None:
 def test_a_rate_must_be_positive(rate: float) -> None:
     with pytest.raises(ValueError, match="above 0"):
         RateLimiter(rate)
+
+
+def test_a_refusal_halves_the_rate_once_and_it_comes_back() -> None:
+    clock = Clock()
+    limiter = RateLimiter(10, clock=clock, sleep=clock.sleep)
+    limiter.slow_down()
+    limiter.slow_down()  # of the same moment: one message
+    assert limiter.share == pytest.approx(0.5)
+    limiter.acquire()
+    limiter.acquire()
+    assert clock.now == pytest.approx(100.22, abs=0.001)
+    clock.now += 15
+    assert limiter.share == pytest.approx(0.75, abs=0.01)
+    clock.now += 60
+    assert limiter.share == 1.0
+
+
+def test_a_rate_that_is_refused_again_and_again_never_falls_to_nothing() -> None:
+    clock = Clock()
+    limiter = RateLimiter(16, clock=clock, sleep=clock.sleep)
+    for _ in range(50):
+        limiter.slow_down()
+        clock.now += 1.5
+    assert 1 / 16 <= limiter.share < 0.2
