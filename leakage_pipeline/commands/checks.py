@@ -18,11 +18,13 @@ from leakage_pipeline.failures import ConfigurationError, PermanentFailure
 from leakage_pipeline.inputs import columns, databases, delimited, files
 from leakage_pipeline.recovery.stripe_writer import StripeWriter
 from leakage_pipeline.settings import FileUsageSource, Settings, SqlUsageSource, TableSource
+from leakage_pipeline.stripe_billing.budget import newest_budget
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.errors import EndpointForbidden, EndpointMissing
 from leakage_pipeline.stripe_billing.objects import OBJECTS, StripeObject
 from leakage_pipeline.usage_logs.parsing import REQUIRED as USAGE_REQUIRED
 from leakage_pipeline.usage_logs.parsing import wanted
+from leakage_pipeline.warehouse import schemas
 from leakage_pipeline.warehouse.audit_lock import audit_lock
 from leakage_pipeline.warehouse.connection import connect, describe
 from leakage_pipeline.warehouse.server import ensure_running
@@ -126,6 +128,27 @@ def database_check(settings: Settings) -> Check:
         return f"Postgres {version} at {describe(url)}"
 
     return Check("database", run)
+
+
+def budget_check(settings: Settings) -> Check:
+    """How many reads of Stripe's monthly allowance the newest audits have used."""
+
+    def run() -> str:
+        connection = connect(ensure_running(settings))
+        try:
+            schemas.create_all(connection)
+            budget = newest_budget(connection, settings.stripe.monthly_read_budget)
+        finally:
+            connection.close()
+        if not budget.left:
+            message = (
+                f"{budget}; meters are not asked any more. Stripe grants 500 reads for each "
+                "transaction: ask for more, or raise stripe.full_load_days in leakage.yaml"
+            )
+            raise PermanentFailure(message)
+        return str(budget)
+
+    return Check("Stripe reads", run)
 
 
 def meter_check(settings: Settings) -> Check:

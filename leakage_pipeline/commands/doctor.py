@@ -8,12 +8,15 @@ from rich.console import Console
 from leakage_pipeline.commands.checks import (
     BUSINESS,
     Check,
+    budget_check,
     database_check,
     input_checks,
     meter_check,
     stripe_checks,
     write_key_checks,
+    stripe_reader,
 )
+from leakage_pipeline.commands.stripe_key import too_wide
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure, TransientFailure
 from leakage_pipeline.settings import Settings
 
@@ -44,7 +47,7 @@ def doctor(load: Callable[[], Settings], console: Console) -> tuple[int, int]:
             problems.append(error)
             found = error
         _print(console, check.name, found)
-    for hint in hints(settings):
+    for hint in (*hints(settings), *(() if problems else key_hints(settings))):
         console.print(f"  note     {hint}", style="dim", highlight=False, soft_wrap=True)
     wrong = sum(isinstance(problem, ConfigurationError) for problem in problems)
     return len(problems), wrong
@@ -61,6 +64,7 @@ def all_checks(settings: Settings) -> Iterator[Check]:
         yield from others
         yield meter_check(settings)
         yield from write_key_checks(settings)
+        yield budget_check(settings)
     yield Check("dbt project", _dbt)
 
 
@@ -72,9 +76,6 @@ def hints(settings: Settings) -> Iterator[str]:
     for kind in BUSINESS[:3]:
         if getattr(settings.sources, kind) is None:
             yield f"sources.{kind} is not set: findings that need it cannot be made"
-    key = environment.stripe_api_key
-    if key is not None and key.get_secret_value().startswith("sk_live"):
-        yield "STRIPE_API_KEY is a full secret key; a restricted key with read access is enough"
     base = environment.stripe_api_base
     if base and base.startswith("http://") and not base.startswith(_LOOPBACK):
         yield "STRIPE_API_BASE is not encrypted: the key is readable on the way"
@@ -82,6 +83,12 @@ def hints(settings: Settings) -> Iterator[str]:
         yield "ANTHROPIC_API_KEY is not set: the rule classifier works alone"
     if environment.slack_bot_token is None:
         yield "SLACK_BOT_TOKEN is not set: the digest is written to a file instead"
+
+
+def key_hints(settings: Settings) -> Iterator[str]:
+    """What the Stripe key may do and need not; asked once all else is well."""
+    if settings.environment.stripe_api_key is not None:
+        yield from too_wide(settings, stripe_reader(settings))
 
 
 def _noting(check: Check, refused: list[Exception]) -> str:

@@ -137,6 +137,19 @@ def _told(
             if was == now:
                 continue
             name = name_of(was, now)
+            if (
+                name == "coupon.deleted"
+                and was
+                and now
+                and (old_values := _before_deletion(was, now))
+            ):
+                yield "coupon.updated", now, old_values
             if name is not None:
                 shown = now if now is not None else was or {}
                 yield name, shown, changed(was, now) if was and now else None
+
+
+def _before_deletion(was: JsonObject, now: JsonObject) -> dict[str, Any]:
+    """What was changed of an object that was deleted later the same day."""
+    counters = {"deleted", "times_redeemed", "valid"}
+    return {key: value for key, value in changed(was, now).items() if key not in counters}

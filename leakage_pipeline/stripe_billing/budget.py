@@ -6,7 +6,7 @@ cannot do without; questions that are asked one customer at a time wait for the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import psycopg2.extensions
 from psycopg2.extras import execute_values
@@ -84,3 +84,15 @@ def read_budget(
     conn.rollback()
     granted = max(_AT_LEAST, _PER_TRANSACTION * row[1]) if stated is None else stated
     return Budget(int(row[0]), granted)
+
+
+def newest_budget(conn: psycopg2.extensions.connection, stated: int | None = None) -> Budget:
+    """As `read_budget`, at the newest day on which anything was read."""
+    with conn.cursor() as cursor:
+        cursor.execute("select max(day) from ops.stripe_requests")
+        row: tuple[date | None] = cursor.fetchone() or (None,)
+    conn.rollback()
+    if row[0] is None:
+        return Budget(0, _AT_LEAST if stated is None else stated)
+    end_of_day = datetime.combine(row[0], time.max, tzinfo=UTC)
+    return read_budget(conn, end_of_day, stated)

@@ -48,7 +48,7 @@ class BodyKeeper(stripe.RequestsClient):
         return body
 
 
-def proxy_for(base_url: str) -> dict[str, str] | None:
+def proxy_for(base_url: str) -> Any:
     """Keep requests to this machine away from a proxy that the environment names for the rest."""
     if is_loopback(base_url):
         return {"http": "", "https": ""}

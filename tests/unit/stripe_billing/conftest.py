@@ -20,6 +20,7 @@ class Request:
     path: str
     query: dict[str, str]
     headers: dict[str, str]
+    method: str = "GET"
 
 
 Answer = Callable[[Request], tuple[int, bytes]]
@@ -51,13 +52,18 @@ def wire() -> Iterator[Wire]:
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
-            request = Request(parts.path, dict(parse_qsl(parts.query)), dict(self.headers))
+            query = dict(parse_qsl(parts.query))
+            request = Request(parts.path, query, dict(self.headers), self.command)
             state.requests.append(request)
             status, body = state.answer(request)
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             pass
