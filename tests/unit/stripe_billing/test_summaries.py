@@ -1,6 +1,7 @@
 import threading
 import time
 from collections import Counter
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import psycopg2.extensions
@@ -9,7 +10,9 @@ import pytest
 from leakage_pipeline.failures import PermanentFailure
 from leakage_pipeline.simulator import stripe_objects as so
 from leakage_pipeline.simulator.stripe_server import StripeServer
+from leakage_pipeline.stripe_billing.changes import Refresh
 from leakage_pipeline.stripe_billing.client import StripeReader
+from leakage_pipeline.stripe_billing.events import load_events
 from leakage_pipeline.stripe_billing.load import load_meters
 from leakage_pipeline.stripe_billing.status import read_sync_status
 from leakage_pipeline.stripe_billing.summaries import (
@@ -22,6 +25,7 @@ from tests.unit.stripe_billing.test_load import fetch
 from tests.unit.stripe_billing.trap_account import AS_OF, MAY, trap_account
 
 Connection = psycopg2.extensions.connection
+DAY = timedelta(days=1)
 
 
 @pytest.fixture
@@ -197,3 +201,95 @@ def test_an_inactive_meter_still_answers_for_its_past(
         load_meter_event_summaries(reader_of(server), asked, AS_OF)
     april = [value for (meter, _, start, _), value in _values(asked).items() if meter == "mtr_old"]
     assert april == [Decimal(5)]
+
+
+# ---------------------------------------------------------------- asked again, or not
+
+
+class Nights:
+    """Audits of one account, each of which reads what has changed."""
+
+    def __init__(self, server: StripeServer, conn: Connection, reader: StripeReader) -> None:
+        self._server, self._conn, self._reader = server, conn, reader
+
+    def __call__(self, as_of: datetime, **more: int) -> int:
+        """Audit and give the number of spans that were asked about."""
+        self._server.now = as_of
+        self._server.forget_requests()
+        how = Refresh(incremental=True, source="acct", full_load_days=28, **more)
+        for one in (load_events, load_meters, load_meter_event_summaries):
+            one(self._reader, self._conn, as_of, how)
+        return sum(r.path.endswith("/event_summaries") for r in self._server.requests)
+
+
+@pytest.fixture
+def nights(stripe_server: StripeServer, reader: StripeReader, asked: Connection) -> Nights:
+    return Nights(stripe_server, asked, reader)
+
+
+def _execute(conn: Connection, statement: str) -> None:
+    with conn.cursor() as cursor:
+        cursor.execute(statement)
+    conn.commit()
+
+
+def test_an_answer_holds_for_a_week_while_the_log_says_the_same(
+    nights: Nights, asked: Connection
+) -> None:
+    assert nights(AS_OF) == 5
+    before = _values(asked)
+    assert nights(AS_OF + DAY) == 0
+    assert _values(asked) == before
+    # Asked 36 days after their end, those that ended on the first of May are final.
+    assert nights(AS_OF + 8 * DAY) == 1
+    assert _values(asked) == before
+
+
+def test_usage_that_changes_and_spans_that_change_are_asked_about(
+    nights: Nights, asked: Connection
+) -> None:
+    assert nights(AS_OF) == 5
+    _execute(
+        asked,
+        "insert into raw_usage.usage_windows (customer_id, meter, source, window_start,"
+        " window_end, event_count, quantity_sum) values ('cus_2', 'calls', '', '2026-05-10',"
+        " '2026-05-11', 3, 3);"
+        "insert into raw_business.meter_mappings values ('calls', 'calls')"
+        " on conflict do nothing;"
+        "update intermediate.int_usage__summary_requests set end_at = '2026-05-01 00:03Z'"
+        " where start_at = '2026-05-01 00:01Z'",
+    )
+    with asked.cursor() as cursor:
+        cursor.execute(
+            "update raw_business.meter_mappings set stripe_event_name ="
+            " (select event_name from raw_stripe.meters where meter_id = 'mtr_calls')"
+        )
+    asked.commit()
+    assert nights(AS_OF + DAY) == 2
+    assert len(_values(asked)) == 5
+    assert nights(AS_OF + 2 * DAY) == 0
+
+
+def test_an_answer_that_was_given_too_early_is_asked_for_again(
+    nights: Nights, asked: Connection
+) -> None:
+    end = AS_OF - timedelta(hours=3)
+    _execute(
+        asked,
+        f"update intermediate.int_usage__summary_requests set end_at = '{end.isoformat()}'"  # noqa: S608
+        " where customer_id = 'cus_2'",
+    )
+    assert nights(AS_OF) == 5
+    assert nights(AS_OF + DAY) == 1
+    assert nights(AS_OF + 2 * DAY) == 0
+
+
+def test_a_used_up_budget_stops_the_questions_and_says_so(
+    nights: Nights, asked: Connection
+) -> None:
+    assert nights(AS_OF, read_budget=8) == 2  # the other six were spent on events and meters
+    (detail,) = fetch(
+        asked, "select detail from raw_stripe.sync_status where object = 'meter_event_summaries'"
+    )
+    assert detail[0] == "3 spans were not asked about: the read budget is used up"
+    assert nights(AS_OF + DAY, read_budget=1000) == 3
