@@ -40,8 +40,8 @@ _LOADS = (
 _LISTS = ("customers", "products", "prices", "subscriptions", "invoices", "charges")
 # Two lists of prices and of meters, and one of each other kind, however empty.
 _EMPTY_LISTS = 13
-# What is looked at every night: events, waiting items, drafts, open payments, coupons, meters.
-_NIGHTLY_LISTS = 14
+# What is looked at every night: events, waiting items, drafts, payments, coupons, meters.
+_NIGHTLY_LISTS = 15
 _SHARE = 100  # one customer in so many changes
 
 

@@ -9,7 +9,6 @@ What is special about an object is in `load.py` and `summaries.py`.
 import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self, TypeVar
@@ -41,7 +40,7 @@ from leakage_pipeline.stripe_billing.listing import read_list
 from leakage_pipeline.stripe_billing.load_result import LoadResult, ObjectStatus
 from leakage_pipeline.stripe_billing.objects import OBJECTS, Params
 from leakage_pipeline.stripe_billing.page_spool import PageSpool
-from leakage_pipeline.stripe_billing.rereading import Outcome, read_again
+from leakage_pipeline.stripe_billing.rereading import Outcome, Watch, read_again
 from leakage_pipeline.stripe_billing.spool import Spool
 from leakage_pipeline.stripe_billing.status import read_sync_status
 from leakage_pipeline.stripe_billing.values import Json
@@ -54,19 +53,6 @@ Flatten = Callable[[Sequence[Json], Sync], dict[str, pa.RecordBatch]]
 _PAGE = 100
 _EVERYTHING = Refresh()
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What of an object changes without any event: those in one state, which a list can show.
-
-    Attributes:
-        params: Filter of the list.
-        condition: The stored ones in that state, as SQL of our own.
-    """
-
-    params: Params
-    condition: str
 
 
 class GroupLoad:
@@ -222,10 +208,19 @@ class GroupLoad:
             wanted -= new
         if watch is not None:
             wanted |= stored_ids(self.conn, HOMES[object_name], watch.condition)
-            for objects in read_list(self.reader, object_name, self.as_of, params=watch.params):
-                outcome.read.update(str(item.get("id")) for item in objects)
-                yield objects
+            since = self.since if watch.is_born_silently else None
+            for objects in self._watched(object_name, watch.params, since):
+                fresh = [item for item in objects if item.get("id") not in outcome.read]
+                outcome.read.update(str(item.get("id")) for item in fresh)
+                yield fresh
         yield from self.again(object_name, wanted - outcome.read)
+
+    def _watched(
+        self, object_name: str, params: Params, since: datetime | None
+    ) -> Iterator[list[Json]]:
+        yield from read_list(self.reader, object_name, self.as_of, params=params)
+        if since is not None:
+            yield from read_list(self.reader, object_name, self.as_of, since=since)
 
     def _new(self, object_name: str, new: Collection[str]) -> Iterator[list[Json]]:
         marks, outcome = self.pending(object_name), self.outcome(object_name)

@@ -23,7 +23,7 @@ from leakage_pipeline.stripe_billing.changes import Refresh
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.columns import Sync
 from leakage_pipeline.stripe_billing.discounts import coupons_inside, found_discounts
-from leakage_pipeline.stripe_billing.group import Flatten, GroupLoad, Watch
+from leakage_pipeline.stripe_billing.group import Flatten, GroupLoad
 from leakage_pipeline.stripe_billing.homes import HOMES, stored_ids
 from leakage_pipeline.stripe_billing.load_result import LoadResult
 from leakage_pipeline.stripe_billing.meter_errors import read_meter_errors
@@ -39,6 +39,7 @@ from leakage_pipeline.stripe_billing.references import (
     unlisted_so_far,
     with_all_tiers,
 )
+from leakage_pipeline.stripe_billing.rereading import Watch
 from leakage_pipeline.stripe_billing.tables_changes import (
     METER_ERRORS,
     PROMOTION_CODES,

@@ -18,10 +18,11 @@ from leakage_pipeline.stripe_billing.columns import Sync
 from leakage_pipeline.stripe_billing.concurrency import gather
 from leakage_pipeline.stripe_billing.errors import ObjectMissing
 from leakage_pipeline.stripe_billing.flatten_payments import Batches, FoundMethod
-from leakage_pipeline.stripe_billing.group import GroupLoad, Watch
+from leakage_pipeline.stripe_billing.group import GroupLoad
 from leakage_pipeline.stripe_billing.homes import HOMES, stored_ids
 from leakage_pipeline.stripe_billing.load_result import LoadResult
 from leakage_pipeline.stripe_billing.objects import OBJECTS
+from leakage_pipeline.stripe_billing.rereading import Watch
 from leakage_pipeline.stripe_billing.values import Json
 
 Connection = psycopg2.extensions.connection
@@ -77,7 +78,7 @@ def load_payments(
             "invoice_payments",
             flatten.invoice_payments,
             since=since,
-            watch=Watch({"status": "open"}, "status = 'open'"),
+            watch=Watch({"status": "open"}, "status = 'open'", is_born_silently=True),
         )
         return load.commit(lambda cursor: _forget_old(cursor, since))
 

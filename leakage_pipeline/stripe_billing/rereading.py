@@ -12,10 +12,25 @@ from leakage_pipeline.stripe_billing.client import PAGE_SIZE, StripeReader
 from leakage_pipeline.stripe_billing.concurrency import gather
 from leakage_pipeline.stripe_billing.errors import RequestRefused
 from leakage_pipeline.stripe_billing.listing import complete
-from leakage_pipeline.stripe_billing.objects import OBJECTS, StripeObject
+from leakage_pipeline.stripe_billing.objects import OBJECTS, Params, StripeObject
 from leakage_pipeline.stripe_billing.values import Json
 
 Density = Callable[[list[int]], list[int]]
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What of an object changes without any event: those in one state, which a list can show.
+
+    Attributes:
+        params: Filter of the list.
+        condition: The stored ones in that state, as SQL of our own.
+        is_born_silently: No event tells that one was made: those made since are listed too.
+    """
+
+    params: Params
+    condition: str
+    is_born_silently: bool = False
 
 
 @dataclass
