@@ -508,7 +508,7 @@ def test_a_deleted_customer_is_a_tombstone(server: StripeServer) -> None:
         ("/v1/subscription_items", (400, "parameter_missing", "subscription")),
         ("/v1/subscription_items?subscription=x", (400, "resource_missing", "subscription")),
         ("/v1/payouts", (404, None, None)),
-        ("/v2/core/events", (404, None, None)),
+        ("/v2/core/accounts", (404, None, None)),
     ],
 )
 def test_requests_that_stripe_refuses(
