@@ -13,8 +13,8 @@ from leakage_pipeline.commands.checks import (
     input_checks,
     meter_check,
     stripe_checks,
-    write_key_checks,
     stripe_reader,
+    write_key_checks,
 )
 from leakage_pipeline.commands.stripe_key import too_wide
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure, TransientFailure
