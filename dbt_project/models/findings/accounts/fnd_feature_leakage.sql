@@ -103,7 +103,7 @@ select distinct on (scope_id)
     'Account ' || account_id || ' has '
     || (
         select string_agg(feature.name, ', ' order by feature.name)
-        from jsonb_array_elements_text(features) as feature (name)
+        from jsonb_array_elements_text(cheapest.features) as feature (name)
     )
     || ' on plan ' || plan_key || ' (' || plan_price::text
     || '); the cheapest plan with all of them is ' || covering_plan || ' (' || covering_price::text || ' '
