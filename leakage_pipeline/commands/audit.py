@@ -12,6 +12,7 @@ from leakage_pipeline.commands.execution import run_nightly_audit
 from leakage_pipeline.commands.progress_view import ProgressView
 from leakage_pipeline.commands.run_log import log_to_file
 from leakage_pipeline.commands.summary import print_summary, read_totals
+from leakage_pipeline.nights import night
 from leakage_pipeline.settings import Settings
 from leakage_pipeline.warehouse.connection import connect
 from leakage_pipeline.warehouse.server import ensure_running
@@ -38,7 +39,7 @@ def audit(
         as_of: What is now for the run.
         console: Where progress and summary go.
         now: The clock's time, for the name of the log file.
-        full_refresh: Compute everything anew.
+        full_refresh: Price every customer anew.
 
     Raises:
         ConfigurationError, PermanentFailure, TransientFailure: Why there is no audit.
@@ -55,6 +56,8 @@ def audit(
         connection = connect(ensure_running(settings))
         try:
             totals = read_totals(connection)
+            priced = night.told(connection)
         finally:
             connection.close()
+    console.print(priced, highlight=False, soft_wrap=True)
     print_summary(console, totals, view.failed_checks)

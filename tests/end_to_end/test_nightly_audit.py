@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -68,8 +68,16 @@ def _state(url: str) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def _killed_audit(directory: Path, url: str, server: StripeServer, seconds: float) -> None:
-    """Start an audit and kill it, and all that it started, after so many seconds."""
+def killed_audit(
+    directory: Path,
+    url: str,
+    server: StripeServer,
+    as_of: datetime,
+    *,
+    seconds: float,
+    has_begun: Callable[[], bool] = lambda: True,
+) -> None:
+    """Start an audit and kill it, and all that it started, so many seconds after it has begun."""
     environment = {
         **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
         "LEAKAGE_HOME": str(directory / ".leakage"),
@@ -78,13 +86,16 @@ def _killed_audit(directory: Path, url: str, server: StripeServer, seconds: floa
         "STRIPE_API_BASE": server.base_url,
     }
     with subprocess.Popen(
-        [sys.executable, "-m", "leakage_pipeline.cli", "audit", "--as-of", AS_OF.isoformat()],
+        [sys.executable, "-m", "leakage_pipeline.cli", "audit", "--as-of", as_of.isoformat()],
         cwd=directory,
         env=environment,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     ) as process:
+        deadline = time.monotonic() + 300
+        while not has_begun() and time.monotonic() < deadline:
+            time.sleep(0.5)
         time.sleep(seconds)
         os.killpg(process.pid, signal.SIGKILL)
 
@@ -94,7 +105,7 @@ def test_every_leak_is_found_to_the_cent_again_and_after_a_kill(
 ) -> None:
     """Killed in mid-run, run, run again: the labels are met and the second run changes nothing."""
     url = module_database_url
-    _killed_audit(directory, url, server, 14)
+    killed_audit(directory, url, server, AS_OF, seconds=14)
     first = audit(directory, url, server, AS_OF.isoformat())
     assert first.code == 0, first.out + first.err
     state = _state(url)

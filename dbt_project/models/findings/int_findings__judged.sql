@@ -1,4 +1,3 @@
-{{ config(materialized='table') }}
 -- Every finding with its id, amount in the reporting currency, confidence and approved exception. All are still here.
 with keyed as (
     select

@@ -5,9 +5,14 @@ with settings as (
 
 inputs as (
     select
-        (select count(*) from {{ ref('stg_business__contracts') }}) as contracts,
+        (
+            select count(*)
+            from {{ of_all_customers(ref('stg_business__contracts'), 'raw_business', 'contracts') }}
+        ) as contracts,
         (select count(*) from {{ ref('stg_business__price_book') }}) as price_book,
-        (select count(*) from {{ ref('stg_business__accounts') }}) as accounts,
+        (
+            select count(*) from {{ of_all_customers(ref('stg_business__accounts'), 'raw_business', 'accounts') }}
+        ) as accounts,
         (
             select count(distinct customer_id) filter (where verdict != 'no_account') * 2 >= count(distinct customer_id)
             from {{ ref('int_accounts__reconciliation') }}

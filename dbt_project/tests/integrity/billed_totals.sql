@@ -37,7 +37,7 @@ mart as (
         currency,
         sum(billed_amount) as amount
     from {{ ref('fct_expected_vs_billed') }}
-    where phase = 'closed'
+    where phase = 'closed' and {{ priced_tonight('customer_id') }}
     group by currency
 )
 

@@ -6,7 +6,7 @@ with notes as (
         invoice_id,
         sum(coalesce(pre_payment_amount, 0)) as before_payment,
         sum(coalesce(post_payment_amount, 0)) as after_payment
-    from {{ ref('stg_stripe__credit_notes') }}
+    from {{ of_all_customers(ref('stg_stripe__credit_notes'), 'raw_stripe', 'credit_notes') }}
     where status != 'void'
     group by invoice_id
 )
@@ -17,7 +17,7 @@ select
     invoices.pre_payment_credit_notes_amount,
     notes.after_payment,
     invoices.post_payment_credit_notes_amount
-from {{ ref('stg_stripe__invoices') }} as invoices
+from {{ of_all_customers(ref('stg_stripe__invoices'), 'raw_stripe', 'invoices') }} as invoices
 left join notes on invoices.invoice_id = notes.invoice_id
 where
     coalesce(notes.before_payment, 0) != coalesce(invoices.pre_payment_credit_notes_amount, 0)

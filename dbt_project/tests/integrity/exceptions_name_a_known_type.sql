@@ -5,7 +5,7 @@ select
     exceptions.exception_id,
     exceptions.customer_id,
     exceptions.leakage_type
-from {{ ref('stg_business__exceptions') }} as exceptions
+from {{ of_all_customers(ref('stg_business__exceptions'), 'raw_business', 'exceptions') }} as exceptions
 left join {{ ref('finding_types') }} as types
     on exceptions.leakage_type = types.leakage_type and types.direction in ('leak', 'overbilling')
 where types.leakage_type is null

@@ -7,6 +7,10 @@ with counts as (
             select count(*) filter (where leakage_amount > 0 or leakage_amount is null)
             from {{ ref('int_findings__collected') }}
         ) as found,
+        (
+            select count(*) from {{ ref('int_findings__judged') }}
+            where {{ priced_tonight('customer_id') }}
+        ) as judged_tonight,
         (select count(*) from {{ ref('int_findings__judged') }}) as judged,
         (select count(*) from {{ ref('fct_leakage_detections') }}) as published,
         (select count(*) from {{ ref('fct_approved_exceptions') }}) as excepted,
@@ -25,4 +29,4 @@ with counts as (
 
 select *
 from counts
-where found != judged or judged != published + excepted + blocked + small
+where found != judged_tonight or judged != published + excepted + blocked + small

@@ -50,7 +50,7 @@ found as (
         coalesce(sum(leakage_amount) filter (where direction = 'overbilling'), 0) as overbillings
     from {{ ref('fct_leakage_detections') }}
     -- A draft is not billed yet: its steps are not the bridge's.
-    where amount_basis = 'measured' and phase != 'preflight'
+    where amount_basis = 'measured' and phase != 'preflight' and {{ priced_tonight('customer_id') }}
     group by subscription_id, period_start, period_end
 )
 

@@ -8,7 +8,7 @@ with lines as (
         sum(coalesce(discount_amount, 0)) as discount_amount,
         sum(coalesce(credit_balance_amount, 0)) as credit_balance_amount,
         sum(coalesce(exclusive_tax, 0)) as exclusive_tax
-    from {{ ref('stg_stripe__invoice_lines') }}
+    from {{ of_all_customers(ref('stg_stripe__invoice_lines'), 'raw_stripe', 'invoice_lines') }}
     group by invoice_id
 )
 
@@ -19,7 +19,7 @@ select
     lines.discount_amount,
     lines.credit_balance_amount,
     invoices.total_exclusive_tax
-from {{ ref('stg_stripe__invoices') }} as invoices
+from {{ of_all_customers(ref('stg_stripe__invoices'), 'raw_stripe', 'invoices') }} as invoices
 inner join lines on invoices.invoice_id = lines.invoice_id
 where
     invoices.total != lines.amount

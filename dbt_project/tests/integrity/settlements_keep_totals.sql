@@ -24,6 +24,7 @@ settled as (
             + open_amount + uncollectible_amount + unexplained_amount
         ) as amount
     from {{ ref('fct_invoice_settlement') }}
+    where {{ priced_tonight('customer_id') }}
     group by currency
 )
 

@@ -14,11 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator, DbtCliResource, DbtProject, dbt_assets
+from dagster_dbt import (
+    DagsterDbtTranslator,
+    DbtCliInvocation,
+    DbtCliResource,
+    DbtProject,
+    dbt_assets,
+)
 from sqlalchemy.engine import make_url
 
 from leakage_pipeline.defs.resources import AuditRun, SettingsResource, WarehouseResource
-from leakage_pipeline.defs.transform.project import load_project
+from leakage_pipeline.defs.transform.project import code_version, load_project
+from leakage_pipeline.nights import night
 
 PROJECT = load_project()
 PERIODS = "+int_periods__usage_cuts +int_periods__usage_finalizations"
@@ -106,23 +113,44 @@ def _build(
     audit_run: AuditRun,
 ) -> Iterator[Any]:
     """Run `dbt build` for the step's models; a failed data test of severity error stops the run."""
+    # buildable: a test that compares two steps runs in the later one, when both sides exist.
+    arguments = ["build", "--exclude-resource-type", "unit_test"]
+    arguments += ["--indirect-selection", "buildable"]
+    if audit_run.full_refresh:
+        arguments.append("--full-refresh")
+    yield from _dbt(arguments, settings, warehouse, context).stream()
+
+
+def _dbt(
+    arguments: list[str],
+    settings: SettingsResource,
+    warehouse: WarehouseResource,
+    context: dg.AssetExecutionContext | None = None,
+) -> DbtCliInvocation:
+    """Start dbt for the customers of this build: all, or those that changed."""
     url = warehouse.url()
     os.environ.update(dbt_environment(url))
     # The one beside our interpreter: a command typed by its path has no such folder on PATH.
     dbt = DbtCliResource(
         project_dir=PROJECT, dbt_executable=os.fspath(Path(sys.executable).with_name("dbt"))
     )
-    # buildable: a test that compares two steps runs in the later one, when both sides exist.
-    arguments = ["build", "--exclude-resource-type", "unit_test"]
-    arguments += ["--indirect-selection", "buildable"]
-    if audit_run.full_refresh:
-        arguments.append("--full-refresh")
+    with warehouse.connect() as conn:
+        is_full = night.current(conn).is_full
     # One folder for all steps: the first one parses the project, the others reuse that (-25 s).
-    target: Path = settings.get().home / "dbt"
+    # Each kind of night has its own, because other variables are another parse.
+    target: Path = settings.get().home / ("dbt" if is_full else "dbt_changed")
     target.mkdir(parents=True, exist_ok=True)
     with _environment(session_environment(url)):
-        invocation = dbt.cli(arguments, context=context, target_path=target)
-    yield from invocation.stream()
+        return dbt.cli(
+            [*arguments, *vars_of(is_full=is_full)],
+            context=context,
+            target_path=target,
+        )
+
+
+def vars_of(*, is_full: bool) -> list[str]:
+    """Arguments of dbt for a build of all customers, or of those that changed."""
+    return [] if is_full else ["--vars", "{changed_customers_only: true}"]
 
 
 @dbt_assets(
@@ -140,6 +168,13 @@ def billing_periods(
     audit_run: AuditRun,
 ) -> Iterator[Any]:
     """Billing periods of every subscription item, and the instants at which usage is cut."""
+    with warehouse.connect() as conn:
+        night.begin(
+            conn,
+            audit_run.as_of_for(context),
+            code_version(),
+            full_refresh=audit_run.full_refresh,
+        )
     yield from _build(context, settings, warehouse, audit_run)
 
 
@@ -159,6 +194,11 @@ def metering_questions(
     audit_run: AuditRun,
 ) -> Iterator[Any]:
     """True usage per period, and the meter summaries that are worth a request to Stripe."""
+    with warehouse.connect() as conn:
+        added = night.add_users(conn)
+    if added:
+        # Their periods are not built yet; snapshots need no second look, no row of theirs changed.
+        _dbt(["run", "--select", *PERIODS.split()], settings, warehouse).wait()
     yield from _build(context, settings, warehouse, audit_run)
 
 
@@ -178,3 +218,6 @@ def billing_model(
 ) -> Iterator[Any]:
     """Expected against billed, the bridge between them, the findings and the marts."""
     yield from _build(context, settings, warehouse, audit_run)
+    with warehouse.connect() as conn:
+        night.end(conn, audit_run.as_of_for(context))
+        context.log.info(night.told(conn))

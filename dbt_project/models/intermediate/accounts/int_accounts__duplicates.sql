@@ -80,4 +80,7 @@ where
     beside.place > greatest(1, beside.named_count, coalesce(accounts.account_count, 0))
     -- Nothing is said of a past period in which no account of the customer was known (7.6).
     and (accounts.known_count > 0 or billed.phase = 'open')
-    and exists (select 1 from {{ ref('int_accounts__states') }})
+    and exists (
+        select anyone.account_id
+        from {{ of_all_customers(ref('int_accounts__states'), 'raw_business', 'accounts') }} as anyone
+    )

@@ -11,8 +11,9 @@ with fees as (
         charges.period_start,
         charges.quantity,
         charges.seats_included,
-        max(charges.quantity) over (partition by charges.plan_key) as most_units_sold
+        by_seat.plan_key is not null as is_sold_by_seat
     from {{ ref('int_terms__licensed_charges') }} as charges
+    left join {{ ref('int_accounts__plans_by_seat') }} as by_seat on charges.plan_key = by_seat.plan_key
     where charges.charge_kind = 'fee' and charges.is_base
 ),
 
@@ -55,7 +56,7 @@ short as (
     left join latest_change on fees.item_period_id = latest_change.item_period_id
     where
         seats.seats_in_use > greatest(coalesce(latest_change.quantity, fees.quantity), coalesce(fees.seats_included, 0))
-        and not coalesce(fees.seats_included > 1 and fees.quantity = 1, fees.most_units_sold <= 1)
+        and not coalesce(fees.seats_included > 1 and fees.quantity = 1, not fees.is_sold_by_seat)
 ),
 
 bought_elsewhere as (

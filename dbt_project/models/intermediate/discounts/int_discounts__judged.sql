@@ -19,7 +19,8 @@ contract_percents as (
 ),
 
 contracts_loaded as (
-    select count(*) > 0 as has_contracts from {{ ref('stg_business__contracts') }}
+    select count(*) > 0 as has_contracts
+    from {{ of_all_customers(ref('stg_business__contracts'), 'raw_business', 'contracts') }}
 ),
 
 placed as (

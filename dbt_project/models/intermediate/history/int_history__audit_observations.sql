@@ -9,7 +9,7 @@ with seen as (
         items.quantity
     from {{ ref('snapshot_subscription_items') }} as items
     cross join {{ ref('stg_business__audit_settings') }} as settings
-    where items.dbt_valid_from < settings.as_of
+    where items.dbt_valid_from < settings.as_of and {{ priced_subscriptions_only('items.subscription_id') }}
     union all
     select
         items.subscription_item_id,

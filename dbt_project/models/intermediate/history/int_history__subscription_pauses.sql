@@ -27,7 +27,9 @@ with stated as (
         2 as precedence
     from {{ ref('snapshot_subscriptions') }} as subscriptions
     cross join {{ ref('stg_business__audit_settings') }} as settings
-    where subscriptions.dbt_valid_from < settings.as_of
+    where
+        subscriptions.dbt_valid_from < settings.as_of
+        and {{ priced_subscriptions_only('subscriptions.subscription_id') }}
     union all
     select
         subscriptions.subscription_id,

@@ -4,14 +4,14 @@ with windows as (
     select
         meter,
         sum(event_count) as event_count,
-        sum(late_count) as late_events,
+        sum(late_events) as late_events,
         sum(duplicate_events) as duplicate_events
-    from {{ ref('int_usage__meter_windows') }}
+    from {{ ref('int_usage__customer_meters') }}
     group by meter
 ),
 
 priced as (
-    select distinct stripe_event_name from {{ ref('int_terms__meter_terms') }}
+    select distinct terms.stripe_event_name from {{ all_meter_terms() }} as terms
 )
 
 select

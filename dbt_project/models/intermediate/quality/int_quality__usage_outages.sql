@@ -10,7 +10,7 @@ with days as (
             meter,
             window_start,
             event_count
-        from {{ ref('stg_usage__windows') }}
+        from {{ of_all_customers(ref('stg_usage__windows'), 'raw_usage', 'usage_windows') }}
         union all
         select
             meter,

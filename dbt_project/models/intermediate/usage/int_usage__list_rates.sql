@@ -5,16 +5,17 @@ with agreed as (
     select distinct
         contracts.customer_id,
         terms.stripe_event_name
-    from {{ ref('stg_business__contracts') }} as contracts
-    inner join {{ ref('int_terms__meter_terms') }} as terms
+    from {{ of_all_customers(ref('stg_business__contracts'), 'raw_business', 'contracts') }} as contracts
+    inner join {{ all_meter_terms() }} as terms
         on terms.term_kind = 'contract' and contracts.contract_id = terms.term_id
     where terms.rate_id is not null
 ),
 
 deal_prices as (
     select items.price_id
-    from {{ ref('stg_stripe__subscription_items') }} as items
-    inner join {{ ref('stg_stripe__subscriptions') }} as subscriptions
+    from
+        {{ of_all_customers(ref('stg_stripe__subscription_items'), 'raw_stripe', 'subscription_items') }} as items
+    inner join {{ of_all_customers(ref('stg_stripe__subscriptions'), 'raw_stripe', 'subscriptions') }} as subscriptions
         on items.subscription_id = subscriptions.subscription_id
     inner join {{ ref('stg_stripe__prices') }} as prices on items.price_id = prices.price_id
     inner join {{ ref('stg_stripe__meters') }} as meters on prices.meter_id = meters.meter_id

@@ -1,7 +1,8 @@
 -- Usage of ids that nobody knows, by month and meter (billing model 7.29), in the reporting currency: whose it is would
 -- tell the currency. An id that the accounts file names without a customer at Stripe is told apart.
 with known_accounts as (
-    select distinct account_id from {{ ref('stg_business__accounts') }}
+    select distinct account_id
+    from {{ of_all_customers(ref('stg_business__accounts'), 'raw_business', 'accounts') }}
 )
 
 select

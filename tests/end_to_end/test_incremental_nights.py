@@ -1,0 +1,260 @@
+"""A night that prices only what changed leaves the same tables as one that prices everybody."""
+
+import copy
+import csv
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from leakage_pipeline.defs.transform.project import PROJECT_DIR
+from leakage_pipeline.simulator.company import Company, generate
+from leakage_pipeline.simulator.company_files import USAGE_SCHEMA
+from leakage_pipeline.simulator.stripe_server import StripeServer
+from tests.end_to_end.test_nightly_audit import killed_audit
+from tests.support.audit import audit, rows
+from tests.support.small_company import EXCEPTION_COLUMNS
+
+FIRST = datetime(2026, 11, 20, 6, tzinfo=UTC)
+# Long enough for periods to end, drafts to be due and graces to run out in between.
+SECOND = FIRST + timedelta(days=2, hours=7)
+THIRD = SECOND + timedelta(days=3, hours=5)
+SEED, CUSTOMERS = 17, 60
+# What is made whole every night from the tables that are kept.
+DERIVED = (
+    "intermediate.int_accounts__orphans",
+    "intermediate.int_accounts__plans_by_seat",
+    "intermediate.int_findings__incidents",
+    "intermediate.int_quality__account_doubts",
+    "intermediate.int_quality__missing_currencies",
+    "intermediate.int_quality__usage_blocks",
+    "intermediate.int_quality__usage_meters",
+    "intermediate.int_quality__usage_outages",
+    "intermediate.int_usage__list_rates",
+)
+
+
+def test_nights_of_changes_equal_a_full_one_also_after_a_kill(
+    tmp_path: Path, database_url: str
+) -> None:
+    """A first night, one with changes, a killed one and its repetition; then everything anew."""
+    _audit(generate(SEED, CUSTOMERS, FIRST), tmp_path, database_url, FIRST)
+    assert "Priced all" in _told(database_url)
+
+    company = generate(SEED, CUSTOMERS, SECOND)
+    lay_down(company, tmp_path)
+    change(company, tmp_path, a_leak(database_url))
+    with StripeServer(company.account, now=SECOND) as server:
+        done = audit(tmp_path, database_url, server, SECOND.isoformat())
+        assert done.code == 0, done.out + done.err
+        assert "changed rows" in done.out
+    assert _is_incremental(database_url)
+
+    # From here on only time passes, and one customer uses something.
+    use(tmp_path, [company.account.customers[9]["id"]], SECOND + timedelta(days=1))
+    with StripeServer(company.account, now=THIRD) as server:
+        killed_audit(
+            tmp_path,
+            database_url,
+            server,
+            THIRD,
+            seconds=25,
+            has_begun=lambda: not rows(database_url, "select 1 from night.build where is_done"),
+        )
+        done = audit(tmp_path, database_url, server, THIRD.isoformat())
+        assert done.code == 0, done.out + done.err
+        assert _is_incremental(database_url)
+        kept = tables(database_url)
+        full = audit(tmp_path, database_url, server, THIRD.isoformat(), "--full-refresh")
+        assert full.code == 0, full.out + full.err
+    assert not differences(kept, tables(database_url))
+
+
+def tables(url: str) -> dict[str, Counter[str]]:
+    """Every row, as text, of the tables that are kept, the marts, and what spans customers."""
+    names = [
+        *(f"intermediate.{name}" for name in kept_models() if name.startswith("int_")),
+        *(f"marts.{path.stem}" for path in (PROJECT_DIR / "models/marts").glob("*.sql")),
+        *DERIVED,
+    ]
+    return {
+        name: Counter(
+            row["kept"]
+            for row in rows(url, f"select kept::text as kept from {name} as kept")  # noqa: S608
+        )
+        for name in sorted(names)
+    }
+
+
+def kept_models() -> list[str]:
+    """The models that dbt_project.yml keeps from night to night."""
+    project = yaml.safe_load((PROJECT_DIR / "dbt_project.yml").read_text(encoding="utf-8"))
+
+    def below(node: dict[str, Any]) -> list[str]:
+        return [
+            name
+            for key, value in node.items()
+            if isinstance(value, dict)
+            for name in ([key] if value.get("+materialized") == "incremental" else below(value))
+        ]
+
+    return below(project["models"]["leakage"])
+
+
+def differences(
+    kept: dict[str, Counter[str]], anew: dict[str, Counter[str]]
+) -> dict[str, tuple[list[str], list[str]]]:
+    """By table: rows that only the full build has, and rows that only the night kept."""
+    return {
+        name: (list((rows - kept[name]).elements()), list((kept[name] - rows).elements()))
+        for name, rows in anew.items()
+        if rows != kept[name]
+    }
+
+
+def lay_down(company: Company, directory: Path) -> None:
+    """Write the company's files, and one for exceptions."""
+    company.write(directory)
+    configuration = directory / "leakage.yaml"
+    text = configuration.read_text(encoding="utf-8")
+    sources = text.replace("sources:\n", "sources:\n  exceptions: data/exceptions.csv\n", 1)
+    configuration.write_text(sources, encoding="utf-8")
+    write_exceptions(directory, [])
+    # The simulated log begins so many days before as_of: a later beginning concerns everybody.
+    meters = list(yaml.safe_load(text)["meters"])
+    use(directory, [company.account.customers[0]["id"]], FIRST - timedelta(days=500), meters)
+
+
+def write_exceptions(directory: Path, covered: list[dict[str, Any]]) -> None:
+    """Exceptions of these customers and leakage types, in force for ever."""
+    with (directory / "data/exceptions.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, EXCEPTION_COLUMNS, restval="")
+        writer.writeheader()
+        for number, finding in enumerate(covered):
+            writer.writerow(
+                finding
+                | {"exception_id": f"exc_{number}", "reason": "a pilot", "approved_by": "cfo"}
+                | {"valid_from": "2020-01-01"}
+            )
+
+
+def a_leak(url: str) -> dict[str, Any]:
+    """Customer and type of some leak that was found."""
+    return rows(
+        url,
+        "select customer_id, leakage_type from marts.fct_leakage_detections"
+        " where direction = 'leak' and customer_id is not null order by detection_id",
+    )[0]
+
+
+def change(company: Company, directory: Path, covered: dict[str, Any]) -> None:
+    """A seat more, customers who leave and come, an invoice paid, terms, accounts, usage."""
+    account = company.account
+    active = [item for item in account.subscriptions if item["status"] == "active"]
+    # One more unit of a plan that is sold by the unit already: that concerns nobody else.
+    item = next(
+        entry
+        for subscription in active
+        for entry in subscription["items"]["data"]
+        if (entry.get("quantity") or 0) > 1
+    )
+    item["quantity"] += 1
+    ended = int((FIRST + timedelta(days=1)).timestamp())
+    active[3].update(status="canceled", canceled_at=ended, ended_at=ended)
+    open_invoice = next(item for item in account.invoices if item["status"] == "open")
+    open_invoice.update(status="paid", amount_paid=open_invoice["amount_due"], amount_remaining=0)
+    _clone(company, active[5]["customer"])
+    rewrite(directory / "data/contracts.csv", 0, {"discount_percent": "7"})
+    accounts = directory / "data/accounts.csv"
+    rewrite(accounts, 5, {"seats": "99"}, as_new=True)
+    rewrite(accounts, 8, None)
+    write_exceptions(directory, [covered])
+    use(directory, [item["id"] for item in account.customers[6:8]], SECOND - timedelta(hours=20))
+
+
+def _clone(company: Company, customer_id: str) -> None:
+    """A new customer: the same as another one, with ids of their own."""
+    account = company.account
+    (customer,) = [item for item in account.customers if item["id"] == customer_id]
+    subscriptions = [item for item in account.subscriptions if item["customer"] == customer_id]
+    invoices = [item for item in account.invoices if item["customer"] == customer_id]
+    text = json.dumps([customer, subscriptions, invoices], default=str)
+    owned = {customer_id}
+    for item in (*subscriptions, *invoices):
+        owned.add(item["id"])
+        inner = item["items"]["data"] if "items" in item else item["lines"]["data"]
+        owned.update(entry["id"] for entry in inner)
+    for name in sorted(owned, key=len, reverse=True):
+        text = text.replace(f'"{name}"', f'"{name}_new"')
+    new, more_subscriptions, more_invoices = json.loads(text)
+    new["email"] = "new@customer.example"
+    account.customers.append(new)
+    account.subscriptions.extend(more_subscriptions)
+    account.invoices.extend(more_invoices)
+
+
+def rewrite(path: Path, index: int, values: dict[str, str] | None, *, as_new: bool = False) -> None:
+    """Change a row of a file, drop it (values is None), or add a changed copy of it."""
+    with path.open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    names = list(table[0])
+    if values is None:
+        dropped = table[index]["account_id"]
+        table = [row for row in table if row["account_id"] != dropped]
+    else:
+        changed: dict[str, Any] = copy.copy(table[index]) | values
+        if "updated_at" in changed:
+            changed["updated_at"] = (SECOND - timedelta(days=1)).isoformat()
+        table = [*table, changed] if as_new else [*table[:index], changed, *table[index + 1 :]]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(table)
+
+
+def use(
+    directory: Path, customers: list[str], at: datetime, meters: Sequence[str] = ("api_calls",)
+) -> None:
+    """A new file of the usage log with one event of each customer and meter."""
+    folder = directory / "data/usage" / f"date={at:%Y-%m-%d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    events = [
+        {
+            "event_id": f"evt_next_{customer}_{meter}_{at:%j}",
+            "customer_id": customer,
+            "meter": meter,
+            "value": 1234,
+            "occurred_at": at,
+            "source": "gateway_eu",
+            "received_at": at + timedelta(minutes=1),
+        }
+        for customer in customers
+        for meter in meters
+    ]
+    pq.write_table(pa.Table.from_pylist(events, schema=USAGE_SCHEMA), folder / "part-9.parquet")
+
+
+def _audit(company: Company, directory: Path, url: str, as_of: datetime) -> None:
+    lay_down(company, directory)
+    with StripeServer(company.account, now=as_of) as server:
+        done = audit(directory, url, server, as_of.isoformat())
+    assert done.code == 0, done.out + done.err
+
+
+def _is_incremental(url: str) -> bool:
+    (night,) = rows(
+        url,
+        "select is_full, (select count(*) from night.customers) as customers from night.build",
+    )
+    return not night["is_full"] and night["customers"] < CUSTOMERS
+
+
+def _told(url: str) -> str:
+    (build,) = rows(url, "select is_full, reason from night.build")
+    return "Priced all" if build["is_full"] else str(build["reason"])
