@@ -178,6 +178,15 @@ _END = """
 """
 _EVERYBODY = "select customer_id from night.seen union select customer_id from night.known"
 _UNCLAIMED = "select account_id from raw_business.accounts where customer_id is null"
+# What we told Stripe ourselves is counted by models, and its table tells what came back of it.
+_CORRECTED = """
+    select actions.customer_id from ops.recovery_actions as actions
+    union
+    select subscriptions.customer_id
+    from ops.recovery_actions as actions
+    inner join raw_stripe.subscriptions as subscriptions
+        on subscriptions.subscription_id = actions.subscription_id
+"""
 _PRICED = (
     "(select is_full from night.build) or customer_id in (select customer_id from night.customers)"
 )
@@ -250,6 +259,7 @@ def _choose(cursor: Cursor, as_of: datetime) -> str:
     _add_passed(cursor, as_of, thresholds.passed(OWNED))
     _add_passed(cursor, as_of, thresholds.worked_out())
     _add(cursor, "a finding or usage gap that stands", "select customer_id from night.standing")
+    _add(cursor, "a correction of ours", _CORRECTED)
     _add(cursor, "an account without a customer", _UNCLAIMED)
     families.add(cursor, _FAMILY)
     return ""

@@ -6,8 +6,8 @@ from leakage_pipeline.defs.transform.project import PROJECT_DIR
 
 # It compares instants that stand in the customer's own rows, at once or when a draft is final.
 OWN_INSTANTS = """
-    fct_invoice_settlement int_accounts__billing_states int_accounts__states int_billed__credits
-    int_billed__lines int_billed__unfinished_invoices int_discounts__invoices
+    fct_invoice_settlement int_accounts__billing_states int_accounts__states
+    int_billed__corrections int_billed__credits int_billed__lines int_billed__unfinished_invoices int_discounts__invoices
     int_history__line_observations int_history__replaced_items int_history__schedule_observations
     int_periods__items int_periods__usage_finalizations int_preflight__charges
     int_usage__after_cancellation stg_stripe__events
@@ -30,7 +30,7 @@ STANDING = """
     fnd_access_after_cancellation fnd_dispute_open fnd_missing_stripe_subscription
     fnd_retries_exhausted fnd_stuck_draft_invoice fnd_trial_not_converted fnd_unpaid_access
     fnd_webhook_delivery_failure int_findings__exchange_rates int_findings__judged
-    int_usage__limits int_usage__recent_quantities
+    int_recovery__meter_corrections int_usage__limits int_usage__recent_quantities
 """
 # It is made whole every night, of everybody or of what belongs to nobody.
 WHOLE = """

@@ -346,6 +346,19 @@ def test_an_account_without_a_customer_is_priced_every_night(
     assert _tonight(built, LATER) == ["acc_x", "cus_2"]
 
 
+def test_whom_we_sent_a_correction_is_priced_every_night(
+    built: psycopg2.extensions.connection,
+) -> None:
+    _run(
+        built,
+        "insert into ops.recovery_actions (action_id, detection_id, action, mode, status,"
+        " idempotency_key, created_at, customer_id, subscription_id) values"
+        " ('a', 'd', 'invoice_item', 'dry_run', 'planned', 'a', now(), 'cus_4', null),"
+        " ('b', 'e', 'invoice_item', 'dry_run', 'planned', 'b', now(), null, 'sub_5')",
+    )
+    assert _tonight(built, LATER) == ["cus_4", "cus_5"]
+
+
 def test_a_charge_without_a_customer_belongs_to_the_invoice_that_it_pays(
     built: psycopg2.extensions.connection,
 ) -> None:
