@@ -7,7 +7,8 @@ from leakage_pipeline.defs.transform.project import PROJECT_DIR
 # It compares instants that stand in the customer's own rows, at once or when a draft is final.
 OWN_INSTANTS = """
     fct_invoice_settlement int_accounts__billing_states int_accounts__states
-    int_billed__corrections int_billed__credits int_billed__lines int_billed__unfinished_invoices int_discounts__invoices
+    int_billed__corrections int_billed__credits int_billed__lines
+    int_billed__unfinished_invoices int_discounts__invoices
     int_history__line_observations int_history__replaced_items int_history__schedule_observations
     int_periods__items int_periods__usage_finalizations int_preflight__charges
     int_usage__after_cancellation stg_stripe__events
