@@ -129,15 +129,35 @@ def stream(
     statement = sa.select(*selected).select_from(table_of(name)).order_by(*sorting)
     schema = pa.schema([(ours, pa.string()) for ours in columns])
     with engine.connect() as connection:
-        result = connection.execution_options(
-            stream_results=True, yield_per=ROWS_PER_BATCH
-        ).execute(statement)
-        for rows in result.partitions():
-            arrays = [
-                pa.array([_text(value) for value in values], pa.string())
-                for values in zip(*rows, strict=True)
-            ]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        yield from batches(connection, statement, schema)
+
+
+def batches(
+    connection: sa.Connection,
+    statement: sa.Executable,
+    schema: pa.Schema,
+    values: Mapping[str, object] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Run a query and take its rows in batches, all as text.
+
+    Args:
+        connection: The database.
+        statement: The query.
+        schema: String columns, as many as the query has.
+        values: The query's parameters.
+
+    Yields:
+        Batches of that schema.
+    """
+    result = connection.execution_options(stream_results=True, yield_per=ROWS_PER_BATCH).execute(
+        statement, dict(values or {})
+    )
+    for rows in result.partitions():
+        arrays = [
+            pa.array([_text(value) for value in values], pa.string())
+            for values in zip(*rows, strict=True)
+        ]
+        yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _text(value: object) -> str | None:

@@ -17,8 +17,8 @@ from leakage_pipeline.settings import Settings, SqlUsageSource
 from leakage_pipeline.usage_logs import (
     incremental,
     parsing,
-    postgres_rollup,
     publish,
+    pushdown,
     references,
     rejects,
     scan_state,
@@ -104,10 +104,10 @@ class _Load:
             (first, *others) = self.settings.sources.usage
             if isinstance(first, SqlUsageSource) and not others:
                 with sources.database(self.settings, first) as (engine, found):
-                    if postgres_rollup.can_roll_up(engine, found):
+                    if pushdown.can_roll_up(connection, engine, found):
                         bad = rejects.Rejects(self.as_of)
                         with scan_state.in_memory(connection):
-                            postgres_rollup.roll_up(connection, folder, engine, first, found, bad)
+                            pushdown.roll_up(connection, folder, engine, first, found, bad)
                             return self._write(connection, bad, uuid4().hex, None)
             with scan_state.attached(
                 connection, self.settings, microseconds(self.as_of), anew=anew

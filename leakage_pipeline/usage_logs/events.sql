@@ -1,10 +1,11 @@
 -- One row per row of the source table: exact values, and the reason when it does not count.
 select
     typed.*,
+    0 as source_order,
     case
-        when event_id is null or btrim(event_id) = '' then 'missing event_id'
-        when customer_ref is null or btrim(customer_ref) = '' then 'missing customer_id'
-        when meter is null or btrim(meter) = '' then 'missing meter'
+        when event_id is null or trim(event_id) = '' then 'missing event_id'
+        when customer_ref is null or trim(customer_ref) = '' then 'missing customer_id'
+        when meter is null or trim(meter) = '' then 'missing meter'
         when value is null then 'bad value'
         when value < 0 then 'negative value'
         when occurred_us is null or occurred_us < {earliest_us} then 'bad occurred_at'
@@ -15,10 +16,10 @@ select
     end as reason
 from (
     select
-        cast({event_id} as text) as event_id,
-        cast({customer_id} as text) as customer_ref,
-        cast({meter} as text) as meter,
-        coalesce(cast({source} as text), '') as source,
+        {event_id} as event_id,
+        {customer_id} as customer_ref,
+        {meter} as meter,
+        coalesce({source}, '') as source,
         {value} as value,
         {occurred_us} as occurred_us,
         {received_us} as received_us,

@@ -1,32 +1,13 @@
--- The roll-up of meaning.py over `events`. Its result has one row per window, and one row per
--- reason with the number of rows that do not count for it. Text is ordered by bytes (collate "C"),
--- as DuckDB orders it.
+-- The roll-up of meaning.py over `events`, in the SQL that databases and Spark have in common. One
+-- row per window, and one row per reason with the number of rows that do not count for it. Text in
+-- `events` compares and sorts by its bytes.
 with events as ({events}),
 
-cut_days as materialized (
-    select
-        customer_ref,
-        cut_us / {day_us} as day,
-        array_agg(cut_us) as cuts
-    from json_to_recordset({cuts}) as cuts (customer_ref text, cut_us bigint)
-    group by customer_ref, cut_us / {day_us}
-),
+segments as ({segments}),
 
-finalizations as materialized (
-    select *
-    from json_to_recordset({finalizations}) as finalizations (
-        customer_ref text,
-        stripe_event_name text,
-        period_start_us bigint,
-        period_end_us bigint,
-        finalized_us bigint
-    )
-),
+finalizations as ({finalizations}),
 
-meter_names as materialized (
-    select *
-    from json_to_recordset({meter_names}) as meter_names (meter text, stripe_event_name text)
-),
+meter_names as ({meter_names}),
 
 ranked as (
     select
@@ -37,29 +18,28 @@ ranked as (
         value,
         occurred_us,
         received_us,
+        occurred_us {div} {day_us} as day,
         count(*) over (partition by event_id) - 1 as copies,
         row_number() over (
             partition by event_id
             order by
-                occurred_us, received_us nulls last,
-                customer_ref collate "C", meter collate "C", source collate "C", value
+                occurred_us, source_order, case when received_us is null then 1 else 0 end,
+                received_us, customer_ref, meter, source, value
         ) as place
     from events
     where reason is null
 ),
 
-placed as materialized (
+placed as (
     select
         ranked.*,
-        coalesce(
-            (select max(cut_us) from unnest(cut_days.cuts) as cuts (cut_us)
-            where cut_us <= ranked.occurred_us),
-            ranked.occurred_us / {day_us} * {day_us}
-        ) as window_start_us
+        coalesce(segments.from_us, ranked.day * {day_us}) as window_start_us
     from ranked
-    left join cut_days
-        on ranked.customer_ref = cut_days.customer_ref
-        and ranked.occurred_us / {day_us} = cut_days.day
+    left join segments
+        on ranked.customer_ref = segments.customer_ref
+        and ranked.day = segments.day
+        and ranked.occurred_us >= segments.from_us
+        and ranked.occurred_us < segments.until_us
     where ranked.place = 1
 ),
 
@@ -82,16 +62,17 @@ finalized_windows as (
         and windows.window_start_us >= finalizations.period_start_us
         and windows.window_start_us < finalizations.period_end_us
     group by windows.customer_ref, windows.meter, windows.window_start_us
-    having bool_and(finalizations.finalized_us is not null)
+    having min(case when finalizations.finalized_us is null then 0 else 1 end) = 1
 ),
 
 judged as (
     select
         placed.*,
-        coalesce(placed.received_us >= finalized_windows.finalized_us, false) as is_late,
+        case when placed.received_us >= finalized_windows.finalized_us then 1 else 0 end as late,
+        case when placed.received_us < placed.occurred_us - {skew_us} then 1 else 0 end as skewed,
         row_number() over (
             partition by placed.customer_ref, placed.meter, placed.source, placed.window_start_us
-            order by placed.occurred_us desc, placed.event_id collate "C" desc
+            order by placed.occurred_us desc, placed.event_id desc
         ) as from_latest
     from placed
     left join finalized_windows
@@ -108,14 +89,14 @@ select
     count(*) as event_count,
     sum(value) as quantity_sum,
     max(occurred_us) as latest_us,
-    max(event_id) filter (where from_latest = 1) as latest_event_id,
-    max(value) filter (where from_latest = 1) as latest_value,
+    max(case when from_latest = 1 then event_id end) as latest_event_id,
+    max(case when from_latest = 1 then value end) as latest_value,
     min(occurred_us) as first_us,
     max(received_us) as received_us,
     sum(copies) as duplicate_events,
-    count(*) filter (where is_late) as late_count,
-    coalesce(sum(value) filter (where is_late), 0) as late_sum,
-    count(*) filter (where received_us < occurred_us - {skew_us}) as skewed_events,
+    sum(late) as late_count,
+    sum(case when late = 1 then value else 0 end) as late_sum,
+    sum(skewed) as skewed_events,
     null as reason
 from judged
 group by customer_ref, meter, source, window_start_us

@@ -2,7 +2,7 @@
 with events as ({events})
 
 select
-    coalesce(event_id, md5(payload)) as key,
+    coalesce(event_id, md5(payload)) as sample_key,
     payload
 from events
 where reason = {reason}
