@@ -34,6 +34,7 @@ from leakage_pipeline.config_types import (
 from leakage_pipeline.failures import ConfigurationError
 from leakage_pipeline.policy import Policy
 from leakage_pipeline.stripe_settings import StripeAccess
+from leakage_pipeline.usage_scan_settings import UsageScan
 
 DEFAULT_CONFIG = "leakage.yaml"
 DEFAULT_HOME = ".leakage"
@@ -142,6 +143,7 @@ class _File(StrictModel):
     lookback_periods: Annotated[Count, Field(ge=1, le=120)] = 13
     sources: Sources
     meters: dict[str, MeterMapping] = Field(default_factory=dict)
+    usage_scan: UsageScan = UsageScan()
     policy: Policy = Policy()
     rollout: Rollout = Rollout()
     stripe: StripeAccess = StripeAccess()

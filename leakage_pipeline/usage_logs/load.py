@@ -12,7 +12,7 @@ import duckdb
 import psycopg2.extensions
 
 from leakage_pipeline.failures import PermanentFailure
-from leakage_pipeline.inputs.engine import MEMORY_LIMIT, open_duckdb
+from leakage_pipeline.inputs.engine import open_duckdb
 from leakage_pipeline.settings import Settings, SqlUsageSource
 from leakage_pipeline.usage_logs import (
     incremental,
@@ -23,6 +23,7 @@ from leakage_pipeline.usage_logs import (
     rejects,
     scan_state,
     sources,
+    spark_rollup,
     windows,
 )
 from leakage_pipeline.usage_logs.meaning import UsageLoadResult, microseconds
@@ -38,7 +39,7 @@ def load_usage(
     conn: psycopg2.extensions.connection,
     as_of: datetime,
     *,
-    memory_limit: str = MEMORY_LIMIT,
+    memory_limit: str | None = None,
     anew: bool = False,
     repair: Sequence[date] = (),
 ) -> UsageLoadResult:
@@ -50,7 +51,7 @@ def load_usage(
         settings: Sources and meters.
         conn: The warehouse, with the tables of `usage_logs.tables` and `ops`.
         as_of: Now; later events are not counted.
-        memory_limit: What DuckDB may keep in memory.
+        memory_limit: What DuckDB may keep in memory; default as configured.
         anew: Read the whole log, not only what changed since the last scan.
         repair: UTC days whose files are read anew even if they have not changed.
 
@@ -64,7 +65,7 @@ def load_usage(
             load.replace(conn, spec, spec.empty(), commit=False)
         conn.commit()
         return UsageLoadResult(rows={spec.name: 0 for spec in TABLES}, missing=True)
-    run = _Load(settings, conn, as_of, memory_limit)
+    run = _Load(settings, conn, as_of, memory_limit or settings.usage_scan.memory_limit)
     try:
         return run.load(anew=anew, repair=repair)
     except duckdb.Error as error:
@@ -101,6 +102,11 @@ class _Load:
             references.load(connection, folder, self.conn, {"as_of": self.as_of})
             self.conn.commit()  # a scan may take long; no transaction waits for it
             references.load_meter_names(connection, self.settings.meters)
+            if self.settings.usage_scan.engine == "spark":
+                bad = rejects.Rejects(self.as_of)
+                with scan_state.in_memory(connection):
+                    spark_rollup.roll_up(connection, self.settings, bad)
+                    return self._write(connection, bad, uuid4().hex, None)
             (first, *others) = self.settings.sources.usage
             if isinstance(first, SqlUsageSource) and not others:
                 with sources.database(self.settings, first) as (engine, found):

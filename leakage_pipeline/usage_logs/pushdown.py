@@ -50,7 +50,7 @@ RESULT = {
     "skewed_events": "BIGINT",
     "reason": "VARCHAR",
 }
-_FINALS = """
+FINALS = """
     insert into kept.finals
     select
         customer_ref, meter, source, window_start_us // getvariable('day_us'), window_start_us,
@@ -132,7 +132,7 @@ def roll_up(
     path = folder / "pushed_down"
     run = _postgres if dialect is POSTGRES else _sqlalchemy
     with run(connection, engine, events, path) as samples_of:
-        connection.execute(_FINALS)
+        connection.execute(FINALS)
         counts = connection.execute(
             "select reason, event_count from pushed_down where reason is not null order by reason"
         ).fetchall()

@@ -141,6 +141,17 @@ def collect(
     _insert(connection, "reject_samples", _SAMPLES, numbered)
 
 
+def malformed_of(part: Part, base: Path) -> Iterator[tuple[str, str]]:
+    """Location and text of the records that are no event at all; those beyond the first, a mark."""
+    told: dict[str, int] = defaultdict(int)
+    for bad in part.malformed:
+        told[bad.path] += 1
+        yield f"{files.shown(bad.path, base)}:{bad.record}", bad.text
+    for path, count in part.malformed_counts.items():
+        for _ in range(count - told[path]):
+            yield f"{files.shown(path, base)}:more", ""
+
+
 def gather(
     connection: duckdb.DuckDBPyConnection, rejects: Rejects, new: Sequence[int] | None
 ) -> None:
