@@ -156,7 +156,10 @@ def _note(event: dg.DagsterEvent) -> Note | None:
     if kind == "STEP_START":
         return Note("step", event.step_key or "")
     if kind == "ASSET_MATERIALIZATION" and event.asset_key is not None:
-        metadata = event.step_materialization_data.materialization.metadata
+        materialization = event.step_materialization_data.materialization
+        if materialization.partition is not None:
+            return None  # a day of a table that is told as a whole
+        metadata = materialization.metadata
         rows = metadata.get("dagster/row_count") or metadata.get("dagster/partition_row_count")
         count = rows.value if rows is not None else None
         return Note(

@@ -161,6 +161,7 @@ class _Load:
             late_events=totals.late_events,
             unattributed_events=totals.unattributed_events,
             skewed_events=totals.skewed_events,
+            days=windows.due_days(connection),
             rejected={source: dict(reasons) for source, reasons in bad.counts.items()},
         )
 

@@ -20,7 +20,7 @@ UTC. An unreadable `received_at` is an unknown arrival, and such an event is nev
 """
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 
 SCALE = 12
@@ -79,6 +79,7 @@ class UsageLoadResult:
         skewed_events: Counted events that were received before they happened.
         rejected: Source name to reason to number of rows that could not be read.
         missing: No usage source is configured.
+        days: The UTC days whose windows were written.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
@@ -89,6 +90,7 @@ class UsageLoadResult:
     skewed_events: int = 0
     rejected: dict[str, dict[str, int]] = field(default_factory=dict)
     missing: bool = False
+    days: tuple[date, ...] = ()
 
     @property
     def ahead_of_clock(self) -> int:

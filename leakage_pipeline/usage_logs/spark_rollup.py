@@ -212,8 +212,8 @@ def _sum_up(
     template = package_files(__package__).joinpath("rollup.sql").read_text(encoding="utf-8")
     result = spark.sql(
         template.format(
-            events="select * from log_events",
-            **{name: f"select * from small_{name}" for name in small},
+            events="table log_events",
+            **{name: f"table small_{name}" for name in small},
             div="div",
             day_us=DAY_US,
             skew_us=SKEW_US,

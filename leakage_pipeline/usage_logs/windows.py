@@ -5,6 +5,7 @@ engine ends in the same table, `kept.finals`, so this is written once.
 """
 
 from dataclasses import dataclass
+from datetime import date, datetime
 
 import duckdb
 import pyarrow as pa
@@ -158,6 +159,14 @@ def attribute(connection: duckdb.DuckDBPyConnection, *, whole: bool) -> Totals:
         connection.execute(statement)
     (row,) = connection.execute(_TOTALS).fetchall()
     return Totals(*(int(number) for number in row))
+
+
+def due_days(connection: duckdb.DuckDBPyConnection) -> tuple[date, ...]:
+    """The UTC days of the windows that are loaded."""
+    rows = connection.execute(
+        "select distinct date '1970-01-01' + cast(day as integer) from due order by 1"
+    ).fetchall()
+    return tuple(day.date() if isinstance(day, datetime) else day for (day,) in rows)
 
 
 def due_customers(connection: duckdb.DuckDBPyConnection) -> pa.Table:

@@ -10,7 +10,7 @@ import psycopg2.extensions
 import pytest
 
 from leakage_pipeline.defs.resources import AuditRun, SettingsResource, WarehouseResource
-from leakage_pipeline.defs.usage_logs import assets
+from leakage_pipeline.defs.usage_logs import assets, days
 
 HEADER = "event_id,customer_id,meter,occurred_at\n"
 AS_OF = "2026-06-01T06:00:00Z"
@@ -111,3 +111,31 @@ def test_a_missing_log_stops_the_run_without_another_try(
     error = failure.step_failure_data.error
     assert error is not None
     assert "no file matches" in error.message
+
+
+def test_days_are_reported_and_can_be_read_anew(
+    resources: dict[str, object], tmp_path: Path
+) -> None:
+    """The audit tells which days it wrote; reading a year of days anew in one run mends nothing."""
+    with dg.DagsterInstance.ephemeral() as instance:
+        rows = [f"{day},cus_1,calls,{day}\n" for day in _days("2026-05-01", "2026-05-31")]
+        (tmp_path / "log.csv").write_text(HEADER + "".join(rows))
+        dg.materialize([assets.usage_log], resources=resources, instance=instance)
+        assert len(instance.get_materialized_partitions(days.KEY)) == 31
+        result = dg.materialize(
+            [days.usage_days],
+            resources=resources,
+            instance=instance,
+            tags={
+                "dagster/asset_partition_range_start": "2025-06-01",
+                "dagster/asset_partition_range_end": "2026-05-31",
+            },
+        )
+        (event, *others) = result.get_asset_materialization_events()
+        assert event.materialization.metadata["events_of_the_log"].value == 31
+        assert len(others) == 364
+        # A late event of an old day moves that day, and is told so.
+        (tmp_path / "log.csv").write_text(
+            HEADER + "".join([*rows, "late,cus_1,calls,2026-05-02\n"])
+        )
+        dg.materialize([assets.usage_log], resources=resources, instance=instance)

@@ -62,10 +62,13 @@ def test_the_jobs_share_all_assets_between_them(repository: dg.RepositoryDefinit
     assert not recovery & nightly
     schedule = repository.get_schedule_def("recovery_schedule")
     assert schedule.default_status == dg.DefaultScheduleStatus.STOPPED
+    days = repository.get_job("usage_repair").asset_layer.selected_asset_keys
+    assert days == {dg.AssetKey(["raw_usage", "usage_days"])}
+    assert not days & nightly
     materializable = {
         key for key, spec in repository.assets_defs_by_key.items() if spec.is_materializable
     }
-    assert nightly | digest | weekly | recovery == materializable
+    assert nightly | digest | weekly | recovery | days == materializable
     assert dg.AssetKey(["marts", "fct_leakage_detections"]) in nightly
     assert EXCLUSIVE_JOB == "nightly_audit"
 

@@ -8,6 +8,7 @@ from leakage_pipeline.defs.automation.jobs import (
     daily_digest,
     nightly_audit,
     recovery,
+    usage_repair,
     weekly_report,
 )
 from leakage_pipeline.failures import ConfigurationError
@@ -24,7 +25,7 @@ _EXCEPTION_NAME = re.compile(r"^[A-Za-z_][\w.]*: ")
 
 
 @dg.run_failure_sensor(
-    monitored_jobs=[nightly_audit, daily_digest, weekly_report, recovery],
+    monitored_jobs=[nightly_audit, daily_digest, weekly_report, recovery, usage_repair],
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def run_failed(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:

@@ -4,19 +4,24 @@ Runs after the billing periods, since usage is cut where billing cuts.
 """
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 
 from leakage_pipeline.defs.failures import RETRY_POLICY, permanent_failures_end_the_run
 from leakage_pipeline.defs.resources import AuditRun, SettingsResource, WarehouseResource
-from leakage_pipeline.defs.usage_logs import checks
+from leakage_pipeline.defs.usage_logs import checks, days
 from leakage_pipeline.usage_logs import tables
 from leakage_pipeline.usage_logs.load import load_usage
 from leakage_pipeline.usage_logs.meaning import UsageLoadResult
 from leakage_pipeline.usage_logs.outages import silent_days
 
 GROUP = "usage_logs"
+# A night may be missed for a restart; two may not.
+NIGHTLY = dg.FreshnessPolicy.time_window(
+    warn_window=timedelta(hours=26), fail_window=timedelta(hours=50)
+)
 NEEDS = [
     dg.AssetKey(["intermediate", "int_periods__usage_cuts"]),
     dg.AssetKey(["intermediate", "int_periods__usage_finalizations"]),
@@ -34,11 +39,13 @@ NEEDS = [
             description=spec.comment,
             group_name=GROUP,
             kinds={"duckdb", "postgres"},
+            freshness_policy=NIGHTLY,
         )
         for spec in tables.TABLES
     ],
     check_specs=checks.SPECS,
     retry_policy=RETRY_POLICY,
+    pool=days.POOL,
 )
 def usage_log(
     context: dg.AssetExecutionContext,
@@ -48,13 +55,14 @@ def usage_log(
 ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
     """Scan every usage source, count each event once, and roll it up into billing's own windows.
 
-    Grain of usage_windows: customer, meter, source and window. All three tables are replaced in
-    one transaction; the same log and as_of give the same rows.
+    Grain of usage_windows: customer, meter, source and window. Only files that changed are read,
+    and all tables change in one transaction; the same log and as_of give the same rows.
     """
     with permanent_failures_end_the_run(), warehouse.connect() as conn:
         as_of = audit_run.as_of_for(context)
         result = load_usage(settings.get(), conn, as_of, anew=audit_run.full_refresh)
         silent = silent_days(conn, as_of)
+    days.report(context, result)
     for spec in tables.TABLES:
         more = _metadata(result) if spec is tables.USAGE_WINDOWS else {}
         yield dg.MaterializeResult(

@@ -1,4 +1,4 @@
-"""Spark, on a cluster of processes, and DuckDB agree row for row on a dirty, repeating, late log."""
+"""Spark, on several processes, and DuckDB agree row for row on a dirty, repeating, late log."""
 
 import os
 import shutil
@@ -93,7 +93,7 @@ def test_spark_gives_what_duckdb_gives(
     expected = roll_up([("first", first), ("second", second)], world)
     expected.rejected["second"]["malformed line"] = 1
     assert by_spark == expected
-    assert by_spark.duplicates > 300
+    assert by_spark.duplicates > 200
     assert any(window[4] for window in by_spark.windows.values()), "some event must be late"
 
 
