@@ -19,7 +19,6 @@ from leakage_pipeline.simulator.company_files import USAGE_SCHEMA
 from leakage_pipeline.simulator.stripe_server import StripeServer
 from tests.end_to_end.test_nightly_audit import killed_audit
 from tests.support.audit import audit, rows
-from tests.support.small_company import EXCEPTION_COLUMNS
 
 FIRST = datetime(2026, 11, 20, 6, tzinfo=UTC)
 # Long enough for periods to end, drafts to be due and graces to run out in between.
@@ -119,29 +118,24 @@ def differences(
 
 
 def lay_down(company: Company, directory: Path) -> None:
-    """Write the company's files, and one for exceptions."""
+    """Write the company's files, and a log that begins on the same day whatever as_of is."""
     company.write(directory)
-    configuration = directory / "leakage.yaml"
-    text = configuration.read_text(encoding="utf-8")
-    sources = text.replace("sources:\n", "sources:\n  exceptions: data/exceptions.csv\n", 1)
-    configuration.write_text(sources, encoding="utf-8")
-    write_exceptions(directory, [])
     # The simulated log begins so many days before as_of: a later beginning concerns everybody.
-    meters = list(yaml.safe_load(text)["meters"])
+    meters = list(yaml.safe_load((directory / "leakage.yaml").read_text("utf-8"))["meters"])
     use(directory, [company.account.customers[0]["id"]], FIRST - timedelta(days=500), meters)
 
 
-def write_exceptions(directory: Path, covered: list[dict[str, Any]]) -> None:
-    """Exceptions of these customers and leakage types, in force for ever."""
-    with (directory / "data/exceptions.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, EXCEPTION_COLUMNS, restval="")
+def add_exception(directory: Path, covered: dict[str, Any]) -> None:
+    """An exception of this customer and leakage type, in force for ever."""
+    path = directory / "data/exceptions.csv"
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        approved, names = list(reader), list(reader.fieldnames or ())
+    more = covered | {"exception_id": "exc_new", "reason": "a pilot", "approved_by": "cfo"}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, names, restval="")
         writer.writeheader()
-        for number, finding in enumerate(covered):
-            writer.writerow(
-                finding
-                | {"exception_id": f"exc_{number}", "reason": "a pilot", "approved_by": "cfo"}
-                | {"valid_from": "2020-01-01"}
-            )
+        writer.writerows([*approved, more | {"valid_from": "2020-01-01"}])
 
 
 def a_leak(url: str) -> dict[str, Any]:
@@ -174,7 +168,7 @@ def change(company: Company, directory: Path, covered: dict[str, Any]) -> None:
     accounts = directory / "data/accounts.csv"
     rewrite(accounts, 5, {"seats": "99"}, as_new=True)
     rewrite(accounts, 8, None)
-    write_exceptions(directory, [covered])
+    add_exception(directory, covered)
     use(directory, [item["id"] for item in account.customers[6:8]], SECOND - timedelta(hours=20))
 
 
