@@ -15,6 +15,8 @@ import psycopg2.extensions
 import pytest
 from psycopg2 import sql
 from sqlalchemy.engine import make_url
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from leakage_pipeline.warehouse import schemas
 from leakage_pipeline.warehouse.connection import connect, normalise
@@ -23,15 +25,30 @@ from tests.support.one_company import OneCompany, audited_company
 
 _OURS = ("LEAKAGE_", "STRIPE_", "ANTHROPIC_", "SLACK_", "SMTP_", "DAGSTER_", "PG")
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+_OF_ONE_COMPANY = frozenset(
+    {
+        "tests/end_to_end/test_discounts.py",
+        "tests/end_to_end/test_usage_incidents.py",
+        "tests/end_to_end/test_worked_examples.py",
+        "tests/pricing/test_calculation.py",
+        "tests/pricing/test_drawn_customers.py",
+        "tests/pricing/test_pricing_cases.py",
+    }
+)
 _KEPT = frozenset({"LEAKAGE_TEST_DATABASE_URL"})
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests that share an audit in one process: a module's, and the one company's."""
-    for item in items:
-        shares = "one_company" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("one company" if shares else str(item.path)))
+class _ByAudit(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Hands out whole files, and those that share the one company's audit together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.split("::", maxsplit=1)[0]
+        return "one company" if path in _OF_ONE_COMPANY else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _ByAudit:
+    """Keep tests that share an audit in one process: an audit costs more than all its tests."""
+    return _ByAudit(config, log)
 
 
 @pytest.fixture(autouse=True)
