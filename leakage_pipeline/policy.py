@@ -63,6 +63,8 @@ class Policy(StrictModel):
     refund_window_days: Annotated[Count, Field(ge=0, le=3650)] = 30
     # Stripe waits about an hour before it finalises a draft; 72 is the longest it can be told to.
     finalization_delay_hours: Annotated[Count, Field(ge=0, le=72)] = 1
+    # False: every night prices every customer. Their results are the same; see decision 0030.
+    price_changed_only: bool = False
     soft_cap_pct: tuple[Annotated[Count, Field(gt=0, le=_HIGHEST_SOFT_CAP)], ...] = (80, 90, 100)
     action_mode: Literal["off", "dry_run", "approve", "auto"] = "off"
     action_limits: ActionLimits = ActionLimits()

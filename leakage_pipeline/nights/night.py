@@ -55,7 +55,7 @@ def begin(conn: Connection, as_of: datetime, code: str, *, full_refresh: bool) -
     """
     with conn.cursor() as cursor:
         _make_tables(cursor, code)
-        reason = "asked for" if full_refresh else _reason_for_all(cursor, as_of, code)
+        reason = "as asked or configured" if full_refresh else _reason_for_all(cursor, as_of, code)
         cursor.execute("truncate night.customers, night.seen")
         families.see(cursor)
         fingerprints.see_rows(cursor)

@@ -120,6 +120,9 @@ def differences(
 def lay_down(company: Company, directory: Path) -> None:
     """Write the company's files, and a log that begins on the same day whatever as_of is."""
     company.write(directory)
+    config = yaml.safe_load((directory / "leakage.yaml").read_text("utf-8"))
+    config["policy"] = {**config.get("policy", {}), "price_changed_only": True}
+    (directory / "leakage.yaml").write_text(yaml.safe_dump(config), "utf-8")
     # The simulated log begins so many days before as_of: a later beginning concerns everybody.
     meters = list(yaml.safe_load((directory / "leakage.yaml").read_text("utf-8"))["meters"])
     use(directory, [company.account.customers[0]["id"]], FIRST - timedelta(days=500), meters)

@@ -173,7 +173,7 @@ def billing_periods(
             conn,
             audit_run.as_of_for(context),
             code_version(),
-            full_refresh=audit_run.full_refresh,
+            full_refresh=audit_run.full_refresh or not settings.get().policy.price_changed_only,
         )
     yield from _build(context, settings, warehouse, audit_run)
 
