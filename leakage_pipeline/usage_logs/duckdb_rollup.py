@@ -15,14 +15,16 @@ _IDS = """
     insert into kept.ids
     select file_id, hash(event_id) from fresh_events where not is_blank(event_id)
 """
+# A table of their own, so that the planner knows that they are few and history many.
+_FRESH = "create table fresh_ids as select id_hash from kept.ids where file_id >= $first"
 _MATCHED = """
-    create table matched as
+    insert into matched
     select file_id, id_hash
     from kept.ids
     where
         file_id < $first
         and file_id in (select file_id from unchanged_files)
-        and id_hash in (select id_hash from kept.ids where file_id >= $first)
+        and id_hash in (select id_hash from fresh_ids)
 """
 _NEW_IDS = """
     select id_hash
@@ -137,11 +139,15 @@ def find_repeats(connection: duckdb.DuckDBPyConnection, first: int) -> list[int]
     Returns:
         Files, not new, that hold an id which was theirs alone until now.
     """
-    connection.execute(_MATCHED, {"first": first})
-    connection.execute("create table repeated as select distinct id_hash from matched")
     ((count,),) = connection.execute(
         "select count(*) from kept.ids where file_id >= $1", [first]
     ).fetchall()
+    connection.execute("create table matched (file_id integer, id_hash ubigint)")
+    if count and connection.table("unchanged_files").shape[0]:
+        connection.execute(_FRESH, {"first": first})
+        connection.execute(_MATCHED, {"first": first})
+        connection.execute("drop table fresh_ids")
+    connection.execute("create table repeated as select distinct id_hash from matched")
     slices = 1 << (int(count) // HASHES_AT_A_TIME).bit_length()
     for number in range(slices):
         values = {"first": first, "mask": slices - 1, "slice": number}
