@@ -46,7 +46,7 @@ def leakage(*arguments: str, cwd: Path, env: Mapping[str, str]) -> Command:
         capture_output=True,
         text=True,
         check=False,
-        timeout=600,
+        timeout=1800,
     )
     return Command(completed.returncode, completed.stdout, completed.stderr)
 
