@@ -374,7 +374,7 @@ def test_fx_rates_from_a_table_of_another_database(
         ("sqlite:///{dir}/x.db", "nowhere", ConfigurationError, "no table or view nowhere"),
         ("no url s3cret", "t", ConfigurationError, "FX_URL holds no SQLAlchemy URL"),
         ("nodb://u:s3cret@h/d", "t", ConfigurationError, "FX_URL holds no SQLAlchemy URL"),
-        ("mysql+pymysql://u:s3cret@h/d", "t", ConfigurationError, "is not installed"),
+        ("mysql+mysqldb://u:s3cret@h/d", "t", ConfigurationError, "is not installed"),
         ("postgresql://u:s3cret@127.0.0.1:1/d", "t", TransientFailure, "the database answers"),
     ],
 )
