@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 import yaml
 
 from leakage_pipeline.defs.transform.project import PROJECT_DIR
@@ -39,6 +41,10 @@ DERIVED = (
 )
 
 
+@pytest.mark.skipif(
+    not os.environ.get("NIGHT_AUDITS"),
+    reason="five audits in a row; NIGHT_AUDITS=1 runs them, before price_changed_only is relied on",
+)
 def test_nights_of_changes_equal_a_full_one_also_after_a_kill(
     tmp_path: Path, database_url: str
 ) -> None:
