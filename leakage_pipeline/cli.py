@@ -8,14 +8,14 @@ import contextlib
 import logging
 import os
 import sys
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
-from rich.console import Console
 
 from leakage_pipeline import __version__
+from leakage_pipeline.commands import terminal
 from leakage_pipeline.commands.actions_cli import actions
 from leakage_pipeline.commands.events_cli import events
 from leakage_pipeline.commands.review_cli import review
@@ -75,8 +75,8 @@ def audit(as_of: datetime | None, *, full_refresh: bool) -> None:
     """Run one nightly audit with your own configuration."""
     from leakage_pipeline.commands.audit import audit as run
 
-    settings, now = _settings(), _now()
-    run(settings, as_of or now, _console(), now=now, full_refresh=full_refresh)
+    settings, now = _settings(), terminal.now()
+    run(settings, as_of or now, terminal.console(), now=now, full_refresh=full_refresh)
 
 
 @leakage.command()
@@ -92,7 +92,7 @@ def report(week: str | None, out: Path | None, *, mail: bool) -> None:
     from leakage_pipeline.commands.report import mail_report
     from leakage_pipeline.commands.report import report as write
 
-    settings, console = _settings(), _console()
+    settings, console = _settings(), terminal.console()
     files = write(settings, week, out)
     console.print(f"Report of {files.week}:", highlight=False)
     for path in (files.html, files.csv):
@@ -107,7 +107,7 @@ def digest(as_of: datetime | None) -> None:
     """Tell Slack what is new, changed and recovered; once a day."""
     from leakage_pipeline.commands.digest import digest as tell
 
-    tell(_settings(), as_of or _now(), _console())
+    tell(_settings(), as_of or terminal.now(), terminal.console())
 
 
 @leakage.command()
@@ -127,7 +127,7 @@ def doctor() -> None:
     """Check configuration, credentials, inputs and database; say how to mend what is wrong."""
     from leakage_pipeline.commands.doctor import doctor as run
 
-    problems, in_configuration = run(load_settings, _console())
+    problems, in_configuration = run(load_settings, terminal.console())
     if problems:
         raise SystemExit(BAD_CONFIGURATION if in_configuration else FAILED)
 
@@ -152,7 +152,7 @@ def demo(customers: int, seed: int, as_of: datetime | None, *, score: bool, seed
     """Audit a simulated company whose leaks are known, and compare."""
     from leakage_pipeline.simulator.demo import run_demo, run_scoreboard
 
-    console, now = _console(), _now()
+    console, now = terminal.console(), terminal.now()
     if score:
         wanted = range(seed, seed + seeds)
         run_scoreboard(customers=customers, seeds=wanted, as_of=as_of, console=console, now=now)
@@ -181,7 +181,7 @@ def evaluate_classifier(classifier: str, at_least: str, max_dollars: str) -> Non
     except InvalidOperation:
         message = "--at-least and --max-dollars are numbers"
         raise click.UsageError(message) from None
-    evaluate(classifier, share, dollars, _console())
+    evaluate(classifier, share, dollars, terminal.console())
 
 
 leakage.add_command(review)
@@ -247,7 +247,7 @@ def _keep_traceback(error: Exception) -> str:
     try:
         folder = home_from(load_environment()) / "logs"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = folder / f"error-{_now():%Y%m%dT%H%M%S}.log"
+        path = folder / f"error-{terminal.now():%Y%m%dT%H%M%S}.log"
         path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
     except OSError:
         return ""
@@ -256,15 +256,6 @@ def _keep_traceback(error: Exception) -> str:
 
 def _settings() -> "Settings":
     return load_settings()
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
-
-
-def _console() -> Console:
-    # A file or pipe has no width of its own; a table must not be cut there.
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120)
 
 
 def entry() -> NoReturn:

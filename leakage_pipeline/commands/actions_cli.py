@@ -1,12 +1,10 @@
 """The options of `leakage actions`; what the commands do stands in `actions`."""
 
 import getpass
-import sys
-from datetime import UTC, datetime
 
 import click
-from rich.console import Console
 
+from leakage_pipeline.commands import terminal
 from leakage_pipeline.settings import load_settings
 
 _STATUSES = ("planned", "approved", "sent", "confirmed", "failed", "reverted")
@@ -30,7 +28,7 @@ def plan() -> None:
     """Plan from the newest audit, as the nightly run does."""
     from leakage_pipeline.commands.actions import plan_again
 
-    plan_again(load_settings(), _console())
+    plan_again(load_settings(), terminal.console())
 
 
 @actions.command(name="list")
@@ -39,7 +37,7 @@ def list_(status: tuple[str, ...]) -> None:
     """List actions, the largest amount first."""
     from leakage_pipeline.commands.actions import print_list
 
-    print_list(load_settings(), status, _console())
+    print_list(load_settings(), status, terminal.console())
 
 
 @actions.command()
@@ -48,7 +46,7 @@ def show(action_id: str) -> None:
     """Show one action: before and after, and exactly what is sent."""
     from leakage_pipeline.commands.actions import print_action
 
-    print_action(load_settings(), action_id, _console())
+    print_action(load_settings(), action_id, terminal.console())
 
 
 @actions.command()
@@ -58,7 +56,7 @@ def approve(ids: tuple[str, ...], by: str) -> None:
     """Release actions as they stand; an approver only."""
     from leakage_pipeline.commands.actions import approve as release
 
-    release(load_settings(), ids, _console(), by=by, at=_now())
+    release(load_settings(), ids, terminal.console(), by=by, at=terminal.now())
 
 
 @actions.command()
@@ -67,7 +65,7 @@ def run(*, dry_run: bool) -> None:
     """Send what may be sent; in mode dry_run print it."""
     from leakage_pipeline.commands.actions import run as send
 
-    send(load_settings(), _console(), now=_now(), dry=dry_run)
+    send(load_settings(), terminal.console(), now=terminal.now(), dry=dry_run)
 
 
 @actions.command()
@@ -78,7 +76,7 @@ def revert(action_id: str, reason: str, by: str) -> None:
     """Take an action back: withdraw it, delete the pending item, cancel the fresh event."""
     from leakage_pipeline.commands.actions import revert as take_back
 
-    take_back(load_settings(), action_id, reason, _console(), by=by, at=_now())
+    take_back(load_settings(), action_id, reason, terminal.console(), by=by, at=terminal.now())
 
 
 @actions.command()
@@ -89,7 +87,9 @@ def resolve(action_id: str, by: str, *, arrived: bool) -> None:
     """Decide about an action that was sent and that nobody could confirm."""
     from leakage_pipeline.commands.actions import resolve as decide
 
-    decide(load_settings(), action_id, _console(), arrived=arrived, by=by, at=_now())
+    decide(
+        load_settings(), action_id, terminal.console(), arrived=arrived, by=by, at=terminal.now()
+    )
 
 
 @actions.command()
@@ -98,12 +98,4 @@ def resume(by: str) -> None:
     """Let sending go on after too many failures stopped it."""
     from leakage_pipeline.commands.actions import resume as go_on
 
-    go_on(load_settings(), _console(), by=by, at=_now())
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)
-
-
-def _console() -> Console:
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120)
+    go_on(load_settings(), terminal.console(), by=by, at=terminal.now())

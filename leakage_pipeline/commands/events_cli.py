@@ -1,12 +1,12 @@
 """The options of `leakage events`; what the commands do stands in `events`."""
 
 import getpass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 from rich.console import Console
 
+from leakage_pipeline.commands import terminal
 from leakage_pipeline.settings import load_settings
 
 _FAILED = 1
@@ -39,7 +39,7 @@ def import_(files: tuple[Path, ...], *, dry_run: bool) -> None:
     settings = load_settings()
     conn, console = command.open_warehouse(settings), Console()
     try:
-        outcome = command.import_files(conn, settings, files, _now(), dry_run=dry_run)
+        outcome = command.import_files(conn, settings, files, terminal.now(), dry_run=dry_run)
     finally:
         conn.close()
     for file, applied in outcome.items():
@@ -72,7 +72,9 @@ def replay(ids: tuple[str, ...], by: str, *, is_real: bool) -> None:
     settings = load_settings()
     conn, console = command.open_warehouse(settings), Console()
     try:
-        outcomes = command.replay(conn, settings, ids, _now(), actor=by, dry_run=not is_real)
+        outcomes = command.replay(
+            conn, settings, ids, terminal.now(), actor=by, dry_run=not is_real
+        )
     finally:
         conn.close()
     done = "applied" if is_real else "would be applied"
@@ -85,7 +87,3 @@ def replay(ids: tuple[str, ...], by: str, *, is_real: bool) -> None:
         console.print("Nothing was changed; add --apply.")
     if is_real and any(outcome.error for outcome in outcomes):
         raise SystemExit(_FAILED)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC).replace(microsecond=0)

@@ -1,14 +1,12 @@
 """The options of `leakage review`; what the commands do stands in `review`."""
 
 import getpass
-import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
+from leakage_pipeline.commands import terminal
 from leakage_pipeline.settings import load_settings
 
 if TYPE_CHECKING:
@@ -70,7 +68,7 @@ def list_(limit: int, *, as_csv: bool, status: tuple[str, ...], every: bool, **o
     from leakage_pipeline.commands.review import print_queue
 
     filters = _chosen(status, every=every, **others)
-    print_queue(load_settings(), filters, limit, _console(), as_csv=as_csv)
+    print_queue(load_settings(), filters, limit, terminal.console(), as_csv=as_csv)
 
 
 @review.command()
@@ -79,7 +77,7 @@ def show(detection_id: str) -> None:
     """Show one finding with its arithmetic, Stripe pages and history."""
     from leakage_pipeline.commands.review import print_finding
 
-    print_finding(load_settings(), detection_id, _console())
+    print_finding(load_settings(), detection_id, terminal.console())
 
 
 @review.command()
@@ -88,7 +86,7 @@ def classify(detection_id: str) -> None:
     """Ask the classifier about one finding now, instead of with the next night's batch."""
     from leakage_pipeline.commands.classify import classify_finding
 
-    classify_finding(load_settings(), detection_id, _console())
+    classify_finding(load_settings(), detection_id, terminal.console())
 
 
 @review.command()
@@ -99,7 +97,7 @@ def assign(ids: tuple[str, ...], person: str, by: str) -> None:
     """Give findings to somebody."""
     from leakage_pipeline.commands import review as run
 
-    run.decide(load_settings(), ids, run.assign(by, _now(), person), _console())
+    run.decide(load_settings(), ids, run.assign(by, terminal.now(), person), terminal.console())
 
 
 @review.command()
@@ -110,7 +108,7 @@ def approve(ids: tuple[str, ...], note: str | None, by: str) -> None:
     """Confirm findings: their money should come back, or go back to the customer."""
     from leakage_pipeline.commands import review as run
 
-    run.decide(load_settings(), ids, run.approve(by, _now(), note), _console())
+    run.decide(load_settings(), ids, run.approve(by, terminal.now(), note), terminal.console())
 
 
 @review.command()
@@ -121,7 +119,7 @@ def dismiss(ids: tuple[str, ...], reason: str, by: str) -> None:
     """Call findings none; they come back only when their evidence changes."""
     from leakage_pipeline.commands import review as run
 
-    run.decide(load_settings(), ids, run.dismiss(by, _now(), reason), _console())
+    run.decide(load_settings(), ids, run.dismiss(by, terminal.now(), reason), terminal.console())
 
 
 @review.command()
@@ -132,7 +130,9 @@ def note(detection_id: str, text: str, by: str) -> None:
     """Write something down about a finding."""
     from leakage_pipeline.commands import review as run
 
-    run.decide(load_settings(), (detection_id,), run.note(by, _now(), text), _console())
+    run.decide(
+        load_settings(), (detection_id,), run.note(by, terminal.now(), text), terminal.console()
+    )
 
 
 @review.command()
@@ -142,7 +142,7 @@ def undo(ids: tuple[str, ...], by: str) -> None:
     """Take back the newest step of a person on findings."""
     from leakage_pipeline.commands import review as run
 
-    run.decide(load_settings(), ids, run.undo(by, _now()), _console())
+    run.decide(load_settings(), ids, run.undo(by, terminal.now()), terminal.console())
 
 
 @review.group()
@@ -156,7 +156,7 @@ def list_sample(month: str | None) -> None:
     """Show the customers to check, and what was found at each."""
     from leakage_pipeline.commands.sample import print_sample
 
-    print_sample(load_settings(), month, _console())
+    print_sample(load_settings(), month, terminal.console())
 
 
 @sample.command()
@@ -169,8 +169,8 @@ def record(customer_id: str, verdict: str, note: str, month: str | None, by: str
     """Write down what the check by hand has shown."""
     from leakage_pipeline.commands.sample import record_verdict
 
-    settings, console = load_settings(), _console()
-    record_verdict(settings, month, customer_id, (verdict, note), console, by=by, at=_now())
+    settings, console = load_settings(), terminal.console()
+    record_verdict(settings, month, customer_id, (verdict, note), console, by=by, at=terminal.now())
 
 
 @review.command()
@@ -180,7 +180,7 @@ def serve(host: str, port: int) -> None:
     """Open the review page for the browser."""
     from leakage_pipeline.commands.review_page import serve as run
 
-    run(load_settings(), host, port, _console())
+    run(load_settings(), host, port, terminal.console())
 
 
 @review.group()
@@ -197,7 +197,7 @@ def add(name: str, role: str, password: str, by: str) -> None:
     """Let somebody sign in, or change their role and password."""
     from leakage_pipeline.commands.review_page import add_person
 
-    add_person(load_settings(), name, role, password, by=by, at=_now())
+    add_person(load_settings(), name, role, password, by=by, at=terminal.now())
 
 
 @people.command(name="list")
@@ -205,7 +205,7 @@ def list_people() -> None:
     """Show who may sign in, and as what."""
     from leakage_pipeline.commands.review_page import print_people
 
-    print_people(load_settings(), _console())
+    print_people(load_settings(), terminal.console())
 
 
 @people.command()
@@ -215,12 +215,4 @@ def disable(name: str, by: str) -> None:
     """Let somebody sign in no more."""
     from leakage_pipeline.commands.review_page import disable_person
 
-    disable_person(load_settings(), name, by=by, at=_now())
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _console() -> Console:
-    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120)
+    disable_person(load_settings(), name, by=by, at=terminal.now())
