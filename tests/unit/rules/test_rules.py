@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "docs" / "rules.md"
-SECTIONS = ("2", "3", "4")
+SECTIONS = ("2", "3", "4", "5")
 NUMBERED = tuple(f"7.{number}" for number in range(1, 34))
 
 
