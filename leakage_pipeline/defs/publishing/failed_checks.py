@@ -3,7 +3,12 @@
 A failed check that does not block leaves the run green: report and digest have to say it.
 """
 
+import json
+from functools import cache
+
 import dagster as dg
+
+from leakage_pipeline.defs.transform.project import load_project
 
 _AUDIT_JOB = "nightly_audit"
 _MAX_WARNINGS = 10
@@ -32,6 +37,23 @@ def failed_checks_of_latest_audit(instance: dg.DagsterInstance) -> list[str]:
 
 
 def _sentence(evaluation: dg.AssetCheckEvaluation) -> str:
-    where = ".".join(evaluation.asset_key.path)
-    what = (evaluation.description or evaluation.check_name).strip().rstrip(".")
-    return f"A check of {where} failed: {what}."
+    table = evaluation.asset_key.path[-1]
+    test = evaluation.metadata.get("unique_id")
+    if test is None:
+        what = evaluation.description or evaluation.check_name
+    else:
+        rule = _rules().get(str(test.value)) or evaluation.check_name
+        rows = evaluation.metadata.get("dagster_dbt/failed_row_count")
+        what = f"In {rows.value if rows else 'some'} rows this does not hold: {rule}"
+    return f"{what.strip().rstrip('.')} (check of {table})."
+
+
+@cache
+def _rules() -> dict[str, str]:
+    """What each dbt test expects, in the words of its yml; Dagster's events do not carry them."""
+    manifest = json.loads(load_project().manifest_path.read_bytes())
+    return {
+        unique_id: node["description"]
+        for unique_id, node in manifest["nodes"].items()
+        if node["resource_type"] == "test" and node.get("description")
+    }
