@@ -105,7 +105,7 @@ def test_a_check_that_failed_in_the_audit_stands_in_the_digest(
         result = dg.materialize([slack_digest], resources=resources, instance=instance)
     digest = metadata(result, "publishing__slack_digest")
     text = Path(str(digest["text"])).read_text(encoding="utf-8")
-    assert "A check of publishing.detection_state failed: Totals differ." in text
+    assert "Totals differ (check of detection_state)." in text
 
 
 def test_the_weekly_report_shows_where_it_is_and_what_it_says(

@@ -8,6 +8,7 @@ from functools import cache
 
 import dagster as dg
 
+from leakage_pipeline.classification.wording import plural
 from leakage_pipeline.defs.transform.project import load_project
 
 _AUDIT_JOB = "nightly_audit"
@@ -43,8 +44,9 @@ def _sentence(evaluation: dg.AssetCheckEvaluation) -> str:
         what = evaluation.description or evaluation.check_name
     else:
         rule = _rules().get(str(test.value)) or evaluation.check_name
-        rows = evaluation.metadata.get("dagster_dbt/failed_row_count")
-        what = f"In {rows.value if rows else 'some'} rows this does not hold: {rule}"
+        count = evaluation.metadata.get("dagster_dbt/failed_row_count")
+        rows = plural(int(str(count.value)), "row") if count else "some rows"
+        what = f"In {rows} this does not hold: {rule}"
     return f"{what.strip().rstrip('.')} (check of {table})."
 
 
