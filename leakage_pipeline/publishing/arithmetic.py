@@ -140,7 +140,7 @@ def _calculation_line(row: Mapping[str, Any]) -> str:
     text = f" {MINUS if row['sign'] < 0 else '+'} ".join(parts)
     if row["sign"] < 0:
         text = f"{MINUS}{text}"
-    down = ", rounded down" if row["rounding_rule"] == "down" else ""
+    down = ", rounded down" if row["rounding_rule"].startswith("down") else ""
     return f"{text} = {money(row['amount'], currency)}{down}"
 
 

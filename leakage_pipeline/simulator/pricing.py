@@ -6,6 +6,7 @@ and must never use this module, so that the two check each other.
 
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from fractions import Fraction
 from typing import Literal
 
 RateKind = Literal["per_unit", "package", "graduated", "volume"]
@@ -124,6 +125,18 @@ def _volume_slice(rate: Rate, quantity: Decimal) -> list[tuple[Tier, Decimal]]:
             return [(tier, quantity)]
     message = "the last tier must be open"
     raise ValueError(message)
+
+
+def exact_tiers(rate: Rate, quantity: Decimal) -> Fraction:
+    """The sum over the tiers without any rounding, for what takes a share of it."""
+    slices = _volume_slice if rate.kind == "volume" else _graduated_slices
+    return sum(
+        (
+            Fraction(units) * Fraction(tier.unit) + Fraction(tier.flat or 0)
+            for tier, units in slices(rate, quantity)
+        ),
+        Fraction(0),
+    )
 
 
 def amount(rate: Rate, quantity: Decimal) -> int:

@@ -36,7 +36,6 @@ from leakage_pipeline.simulator.random_company_customers import (
     Scene,
     draw_start,
     own_price,
-    takes_amount_off,
 )
 from leakage_pipeline.simulator.random_company_terms import MeterOffer, chance, draw_rate
 
@@ -53,6 +52,7 @@ WEIGHTS = {
     "trial_end": 4,
     "reset_anchor": 4,
     "void_pause": 4,
+    "draft_pause": 2,
     "uncollectible_pause": 2,
     "pause": 3,
     "coupon": 4,
@@ -64,7 +64,7 @@ Change = Callable[[Scene, Member, list[MeterOffer]], None]
 def draw_changes(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
     """Perhaps one kind of change; nothing where the kind does not fit the customer."""
     kind = scene.rng.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-    if kind != "none" and not takes_amount_off(member):
+    if kind != "none":
         CHANGES[kind](scene, member, offers)
 
 
@@ -120,10 +120,8 @@ def _how(scene: Scene) -> Proration:
 
 
 def _base(member: Member) -> NewItem | None:
-    """The licence, when it is one that can be prorated without a tier in doubt."""
-    base = next((item for item in member.create.items if item.name == "base"), None)
-    is_flat = base is not None and base.price.rate.kind == "per_unit"
-    return base if is_flat else None
+    """The licence, if there is one."""
+    return next((item for item in member.create.items if item.name == "base"), None)
 
 
 def _quantity(times: int) -> Change:
@@ -197,22 +195,24 @@ def _free_meter(scene: Scene, member: Member, offers: list[MeterOffer]) -> Meter
 
 
 def _moment_of(scene: Scene, member: Member, offer: MeterOffer) -> int | None:
-    """A second inside a period of the meter that has been billed.
-
-    Until then the usage so far waits on an invoice item of an item that Stripe no longer shows.
-    """
+    """A second inside a period of the meter, billed or running."""
     if member.later:
         return None
-    billed = [
+    billed = bill(member.life(), scene.as_of)
+    spans = [
         line.service
-        for _, line in bill(member.life(), scene.as_of).lines
-        if line.price.meter == offer.meter
-        and line.service[1] + DAY < scene.as_of
-        and line.unit != 0
+        for _, line in billed.lines
+        if line.price.meter == offer.meter and line.unit != 0
     ]
-    if not billed:
+    spans += [
+        (item.start, min(item.end, scene.as_of))
+        for item in billed.subscriptions[0].items
+        if item.price.meter == offer.meter and not item.is_trial
+    ]
+    if not spans:
         return None
-    start, end = scene.rng.choice(billed)
+    start, end = scene.rng.choice(spans)
+    start = max(start, member.create.at)
     return scene.rng.randrange(start + HOUR, end - HOUR) if end > start + 3 * HOUR else None
 
 
@@ -223,6 +223,15 @@ def _meter_price(scene: Scene, member: Member, offers: list[MeterOffer]) -> None
         return
     rate, _ = draw_rate(scene.rng, offer.volume, member.buyer.currency)
     price = own_price(member, offer.price, rate)
+    taken = {other.log_name for other in (*offers, *member.plan.meters)}
+    others = [pair for pair in scene.terms.meters if pair[0] not in taken]
+    if others and chance(scene.rng, 0.5):
+        log_name, meter = scene.rng.choice(others)
+        price = replace(price, meter=meter)
+        member.own_prices[-1] = price
+        member.log_until[offer.log_name] = at
+        member.log_from[log_name] = at
+        offers.append(replace(offer, log_name=log_name, meter=meter, price=price))
     member.later.append(ChangeItem(at, offer.log_name.rpartition("_")[2], price=price))
 
 
@@ -262,12 +271,12 @@ def _collection(behavior: str) -> Change:
 
 def _pause(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
     at = _moment(scene, member)
-    # Whether the rest of a fee is credited is the caller's choice: only usage is paused here.
-    has_fee = any(item.name == "base" for item in member.create.items)
-    if at is None or member.later or has_fee or member.create.mode != "flexible":
+    if at is None or member.later or member.create.mode != "flexible" or member.sends_invoices:
         return
     back = _moment(scene, member, at)
-    member.later.append(Pause(at))
+    credits_from = scene.rng.choice(("now", "now", "item_current_period_start", "none"))
+    pause = Pause(at, credits_from=credits_from, invoices=chance(scene.rng, 0.5))  # type: ignore[arg-type]
+    member.later.append(pause)
     for offer in offers:
         member.log_until[offer.log_name] = at
     # Once it is over, only Stripe's events tell that there was a pause.
@@ -300,6 +309,7 @@ CHANGES: dict[str, Change] = {
     "trial_end": _trial_end,
     "reset_anchor": _reset_anchor,
     "void_pause": _collection("void"),
+    "draft_pause": _collection("keep_as_draft"),
     "uncollectible_pause": _collection("mark_uncollectible"),
     "pause": _pause,
     "coupon": _coupon,

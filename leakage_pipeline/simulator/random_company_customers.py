@@ -63,6 +63,7 @@ class Member:
     end: int | None = None
     credits: list[CreditNoteOrder] = field(default_factory=list)
     log_until: dict[str, int] = field(default_factory=dict)
+    log_from: dict[str, int] = field(default_factory=dict)
     other_plans: list[Plan] = field(default_factory=list)
     other_accounts: list[dict[str, Any]] = field(default_factory=list)
 
@@ -110,6 +111,8 @@ def draw_member(scene: Scene, number: int) -> tuple[Member, list[MeterOffer]]:
     quantity = rng.randint(1, 40) if plan.by_seat or chance(rng, 0.3) else 1
     member = Member(buyer, plan, Create(start, (), rng.choice(("classic", "flexible"))))
     member.sends_invoices = chance(rng, 0.25)
+    if member.create.mode == "flexible" and chance(rng, 0.3):
+        member.create = replace(member.create, itemizes_prorations=True)
     offers = agree(scene, member)
     items = [NewItem(o.log_name.rpartition("_")[2], o.price) for o in offers]
     licence = own_licence(scene, member)
@@ -128,7 +131,8 @@ def use(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
     quiet = LEAKY_QUIET if scene.is_leaky else QUIET
     for offer in offers:
         latest = min(scene.as_of - quiet, member.log_until.get(offer.log_name, scene.as_of))
-        events = draw_usage(scene.rng, latest, member, offer)
+        first = member.log_from.get(offer.log_name, 0)
+        events = (e for e in draw_usage(scene.rng, latest, member, offer) if e.at >= first)
         if scene.terms.is_coarse:
             events = (replace(event, value=event.value // 1) for event in events)
         member.log.extend(events)
@@ -240,12 +244,11 @@ def draw_beginning(scene: Scene, member: Member) -> None:
         days = rng.randint(1, 3 if interval == "day" else 20)
         member.create = replace(create, trial_end=create.at + days * DAY)
         return
-    is_flat = member.plan.licence is None or member.plan.licence.rate.kind == "per_unit"
-    if kind == "anchor" and is_flat and interval != "day":
+    if kind == "anchor" and interval != "day":
         # Anything short of a whole period, prorated by the second.
         full = add_intervals(create.at, interval, count, 1) - create.at
         member.create = replace(create, anchor=create.at + rng.randint(2 * HOUR, full - 1))
-    elif kind == "backdate" and create.mode == "flexible":
+    elif kind == "backdate":
         begun = add_intervals(create.at, interval, count, -rng.randint(0, 2))
         begun -= rng.randint(1, DAY - 1 if interval == "day" else 5 * DAY)
         member.create = replace(create, backdate_to=begun)
@@ -254,7 +257,7 @@ def draw_beginning(scene: Scene, member: Member) -> None:
 def draw_discount(scene: Scene, member: Member) -> None:
     """Coupons for a time, or for ever where a contract names the percent."""
     rng, create = scene.rng, member.create
-    if create.backdate_to is not None or not chance(rng, 0.35):
+    if not chance(rng, 0.35):
         return
     # The cents of a leak beside a discount are only certain where the discount has none.
     if scene.is_leaky and (not scene.terms.is_coarse or create.anchor is not None):
@@ -293,35 +296,23 @@ def draw_end(scene: Scene, member: Member) -> None:
     """Some have left: at once with a final invoice, or with their period."""
     rng, create = scene.rng, member.create
     begin = create.trial_end or create.anchor or create.at
-    if create.backdate_to is not None:
-        return
     room = scene.as_of - begin - 2 * DAY
     if room < 3 * DAY or not chance(rng, 0.2):
         return
     at = begin + rng.randint(DAY, room)
     if chance(rng, 0.5):
-        # How a tiered fee is prorated, line by line or whole, Stripe's pages do not say.
-        is_flat = all(i.price.meter or i.price.rate.kind == "per_unit" for i in create.items)
-        prorate = is_flat and not takes_amount_off(member) and chance(rng, 0.5)
-        member.later.append(Cancel(at, prorate=prorate, invoice_now=True))
+        member.later.append(Cancel(at, prorate=chance(rng, 0.5), invoice_now=True))
         member.end = at
         return
     member.later.append(CancelAtPeriodEnd(at))
     interval, count = member.plan.rhythm
+    is_flexible = create.mode == "flexible"
+    anchor = create.backdate_to if is_flexible and create.backdate_to is not None else begin
     n = 0
-    while add_intervals(begin, interval, count, n) <= at:
+    while add_intervals(anchor, interval, count, n) <= at:
         n += 1  # the end of the running period
-    end = add_intervals(begin, interval, count, n)
+    end = add_intervals(anchor, interval, count, n)
     member.end = end if end <= scene.as_of else None
-
-
-def takes_amount_off(member: Member) -> bool:
-    """Whether a coupon of an amount would be inside a proration.
-
-    Stripe's page says "evenly" for classic mode and calculates with the whole amount for each item;
-    which lines share it in flexible mode, usage included, it does not say.
-    """
-    return any(discount.coupon.amount_off for discount in member.create.discounts)
 
 
 def account_of(scene: Scene, member: Member, quantity: int) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from leakage_pipeline.simulator.billing_engine.commands import (
     Discount,
 )
 from leakage_pipeline.simulator.billing_engine.edits import InvoiceEdit
-from leakage_pipeline.simulator.billing_engine.ledger import Line, Span
+from leakage_pipeline.simulator.billing_engine.ledger import Line, Span, Subscription
 from leakage_pipeline.simulator.billing_engine.prices import BilledPrice, exponent
+from leakage_pipeline.simulator.billing_engine.settlement import CreditNoteOrder
 from leakage_pipeline.simulator.ground_truth import Label
 from leakage_pipeline.simulator.pricing import Rate
 from leakage_pipeline.simulator.random_company_customers import (
@@ -39,6 +40,8 @@ from leakage_pipeline.simulator.random_company_planted import (
 from leakage_pipeline.simulator.random_company_terms import PRICED, MeterOffer
 
 FINEST = Decimal("1e-12")  # of a Stripe price
+HOUR = 3600
+CREDITED_SHARE = 0.4
 
 
 def _reprice(member: Member, name: str, price: BilledPrice) -> Life:
@@ -152,11 +155,7 @@ def _no_item(scene: Scene, member: Member, offers: list[MeterOffer]) -> Planted 
     """A meter that contract or price book charge for, without an item at Stripe."""
     agreed = {} if member.contract is None else member.contract["overage_rates"]
     ruled = [o for o in offers if o.log_name in agreed or (o.is_listed and _is_listed(member))]
-    if (
-        _is_temporary(member)
-        or not ruled
-        or not any(item.name == "base" for item in member.create.items)
-    ):
+    if not ruled or not any(item.name == "base" for item in member.create.items):
         return None
     offer = scene.rng.choice(ruled)
     name = offer.log_name.rpartition("_")[2]
@@ -195,7 +194,7 @@ def _final_usage(scene: Scene, member: Member, offers: list[MeterOffer]) -> Plan
 def _missing_invoice(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
     right = member.life()
     ending = member.later[-1] if member.later else None
-    if _is_temporary(member) or (member.create.discounts and _is_credited(member)):
+    if member.create.discounts and _is_credited(member):
         return None  # what the credit of a fee without a line holds of a discount, nobody can tell
     renewals = [
         invoice
@@ -216,17 +215,15 @@ def _missing_invoice(scene: Scene, member: Member, _: list[MeterOffer]) -> Plant
 def _line_edit(act: str, kind: str) -> Variant:
     def plant(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
         right = member.life()
+        billed = bill(right, scene.as_of)
         lines = [
             line
-            for _, line in bill(right, scene.as_of).lines
+            for sub, line in billed.lines
             if line.net > 0
             and line.kind != "proration"
             and (act == "repeat_line" or line.price.meter is not None)
-            # Beside a discount the whole charge goes: a rest of 0 shows no discount.
-            and not (act == "drop_line" and line.off and line.price.rate.tiers)
-            and (act == "drop_line" or line.price.meter is not None or not line.price.rate.tiers)
             # What the final invoice lacks is final_usage_lost, what is alone a missing invoice.
-            and not (act == "drop_line" and (_is_final(line, member) or _is_alone(line, member)))
+            and not (act == "drop_line" and (_is_final(line, member) or _is_alone(line, sub)))
         ]
         if not lines:
             return None
@@ -236,13 +233,34 @@ def _line_edit(act: str, kind: str) -> Variant:
         log_name = next(
             (o.log_name for o in member.plan.meters if meter and o.meter == meter), None
         )
+        wrong = replace(right, edits=(edit,))
+        credit = _credit_of_repetition(scene, wrong, line) if act == "repeat_line" else None
+        if credit is not None:
+            wrong = replace(wrong, credits=(*wrong.credits, credit))
         return Planted(
-            *(right, replace(right, edits=(edit,)), kind, act),
+            *(right, wrong, kind, act),
             counts=lambda other: other.item_id == line.item_id,
             meter=log_name,
+            credited=0 if credit is None else credit.amount,
         )
 
     return plant
+
+
+def _credit_of_repetition(scene: Scene, wrong: Life, line: Line) -> CreditNoteOrder | None:
+    """Somebody may have noticed: a part of the repeated line, or all of it, is credited."""
+    billed = bill(wrong, scene.as_of)
+    owner = next(
+        invoice
+        for invoice in billed.subscriptions[0].invoices
+        if invoice.invoice_id == line.invoice_id
+    )
+    latest = min(owner.finalizes_at + 13 * DAY, scene.as_of - 2 * HOUR)
+    if latest <= owner.finalizes_at + HOUR or scene.rng.random() >= CREDITED_SHARE:
+        return None
+    amount = scene.rng.choice((line.net, scene.rng.randint(1, line.net)))
+    at = scene.rng.randint(owner.finalizes_at + HOUR, latest)
+    return CreditNoteOrder(owner.invoice_id, len(owner.lines) - 1, amount, at)
 
 
 def _is_final(line: Line, member: Member) -> bool:
@@ -250,14 +268,10 @@ def _is_final(line: Line, member: Member) -> bool:
     return any(isinstance(command, Cancel) and line.end == command.at for command in member.later)
 
 
-def _is_alone(line: Line, member: Member) -> bool:
+def _is_alone(line: Line, sub: Subscription) -> bool:
     """Whether the invoice would bill nothing else of its instant."""
-    return line.item_id.endswith("_base") or len(member.create.items) == 1
-
-
-def _is_temporary(member: Member) -> bool:
-    """Whether a discount may be over, or used up, when the lost charge was due."""
-    return any(d.coupon.duration != "forever" for d in member.create.discounts)
+    owner = next(entry for entry in sub.invoices if entry.invoice_id == line.invoice_id)
+    return all(other is line or other.kind == "proration" for other in owner.lines)
 
 
 # ---------------------------------------------------------------- seats, discounts, minimums

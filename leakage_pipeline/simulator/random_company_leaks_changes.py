@@ -23,29 +23,27 @@ def unbilled_change(scene: Scene, member: Member, _: list[MeterOffer]) -> Plante
     """
     base = next((item for item in member.create.items if item.name == "base"), None)
     create = member.create
-    # The rest of a short first period is credited from its rounded fee: a cent either way.
-    is_simple = not (member.later or create.discounts or create.anchor)
-    if base is None or base.quantity is None or not is_simple or member.buyer.currency == "kwd":
+    if base is None or base.quantity is None or member.later or create.discounts:
         return None
-    rate = base.price.rate_in(member.buyer.currency)
+    known_from = max(scene.as_of - EVENTS_KEPT, create.at)
     over = [
         line.service
         for _, line in bill(member.life(), scene.as_of).lines
         if is_fee(line)
         and line.amount
         and line.service[1] + 4 * DRAFT <= scene.as_of
-        and line.service[1] - HOUR > scene.as_of - EVENTS_KEPT
+        and line.service[1] - HOUR > known_from
     ]
-    if rate.kind != "per_unit" or rate.unit != rate.unit.to_integral_value() or not over:
+    if not over:
         return None
     start, end = scene.rng.choice(over)
-    at = scene.rng.randrange(max(start + 1, scene.as_of - EVENTS_KEPT), end)
+    at = scene.rng.randrange(max(start, known_from) + 1, end)
     quantity: int | None = max(1, base.quantity + scene.rng.choice((-3, -1, 2, 5)))
     if quantity == base.quantity:
         quantity = base.quantity + 1
     price = None
     if not member.plan.list_rows and member.contract is None and scene.rng.choice((True, False)):
-        price = own_price(member, base.price, per_unit(str(scene.rng.randint(100, 90_000))))
+        price = own_price(member, base.price, per_unit(str(scene.rng.randint(10, 9_000) * 10)))
         quantity = None
     member.account["seats"] = min(base.quantity, quantity or base.quantity)
     change = ChangeItem(at, "base", price, quantity)

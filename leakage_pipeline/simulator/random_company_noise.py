@@ -41,10 +41,8 @@ def season(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
             span = rng.choice(spans)
             member.log.extend(_small_loss(billed, member, offer, (span[0], min(span[1], latest))))
     if chance(rng, 0.2):
-        _credit(rng, scene.as_of, member, billed)
-    # What a minimum means while collection is paused, no contract says.
-    is_alone = not member.other_plans and not member.later
-    if is_alone and member.plan.rhythm == ("month", 1) and chance(rng, 0.15):
+        _credit(rng, scene.as_of, member, bill(member.life(), scene.as_of))
+    if member.plan.rhythm == ("month", 1) and chance(rng, 0.15):
         _minimum(member, bill(member.life(), scene.as_of))
 
 
@@ -120,7 +118,13 @@ def _credit(rng: random.Random, as_of: int, member: Member, billed: Billed) -> N
 def _minimum(member: Member, billed: Billed) -> None:
     """A commitment that the smallest finished period just meets."""
     totals: dict[int, int] = {}
-    for _, line in billed.lines:
+    lines = (
+        line
+        for invoice in billed.subscriptions[0].invoices
+        if invoice.collection != "void"
+        for line in invoice.lines
+    )
+    for line in lines:
         if line.service[0] >= (member.create.trial_end or 0):
             totals[line.service[0]] = totals.get(line.service[0], 0) + line.net
     least = min(totals.values(), default=0) - ROUNDING_ROOM

@@ -30,7 +30,8 @@ class Planted:
     """A leak as it was planted: `wrong` is what Stripe shows, `kind` its finding type.
 
     `meter` is the log's name; `counts` tells the lines that the leak is about; `is_open_too` that
-    a running period's usage so far is judged; `grace` that a finding waits some days.
+    a running period's usage so far is judged; `grace` that a finding waits some days; `credited`
+    is what was given back of an overcharge.
     """
 
     right: Life
@@ -44,6 +45,7 @@ class Planted:
     published: Callable[[Billed, Billed, Span], bool] = lambda _right, _wrong, _span: True
     opposite: str | None = None
     minimum: int | None = None
+    credited: int = 0
 
 
 Variant = Callable[[Scene, Member, list[MeterOffer]], Planted | None]
@@ -63,6 +65,8 @@ def labels_of(planted: Planted, member: Member, as_of: int) -> list[Label]:
         natural_end = owed.get(start, billed.get(start, (0, 0)))[0]
         end = natural_end if ended is None else min(natural_end, ended)
         gap = owed.get(start, (0, 0))[1] - billed.get(start, (0, 0))[1]
+        if gap < 0:
+            gap = min(0, gap + planted.credited)
         is_late = end + planted.grace <= as_of or not planted.grace
         kind = planted.kind if gap > 0 or planted.kind in OVERBILLING else planted.opposite
         is_told = planted.published(right, wrong, (start, end)) and is_late and gap != 0

@@ -42,15 +42,10 @@ def audited(
 
 
 def _findings(url: str, kind: str) -> list[dict[str, Any]]:
-    """What is said to be wrong with periods that were or will be billed.
-
-    Neither an opportunity (a limit ahead, say), which is no mistake of anybody's, nor what a draft
-    will say when it goes out (phase preflight), which labels do not foresee.
-    """
+    """What is said to be wrong; an opportunity (a limit ahead, say) is no mistake of anybody's."""
     return rows(
         url,
         "select * from marts.fct_leakage_detections where direction in ('leak', 'overbilling')"
-        " and phase != 'preflight'"
         " and customer_id like %s order by customer_id, leakage_type, period_start",
         (f"cus\\_{kind}%",),
     )
@@ -71,7 +66,9 @@ def test_an_honest_company_has_no_finding(audited: str) -> None:
 def test_a_leaky_company_has_exactly_its_leaks(audited: str, companies: RandomCompany) -> None:
     """Every label is found, to the cent, with its period and phase, and nothing else."""
     labels = [label.as_row() for label in companies.labels]
-    result = score(_findings(audited, "l"), {"labels": labels})
+    # What a draft will say when it goes out (phase preflight) is foreseen by no label.
+    found = [finding for finding in _findings(audited, "l") if finding["phase"] != "preflight"]
+    result = score(found, {"labels": labels})
     problems = [
         *(f"missed: {label}" for label in result.missed),
         *(f"unexpected: {_told(dict(finding))}" for finding in result.unexpected),
@@ -84,7 +81,7 @@ def test_a_leaky_company_has_exactly_its_leaks(audited: str, companies: RandomCo
     phases = {(row["customer_id"], row["period_start"]): row["phase"] for row in labels}
     assert all(
         phases[finding["customer_id"], finding["period_start"].isoformat()] == finding["phase"]
-        for finding in _findings(audited, "l")
+        for finding in found
     )
 
 
@@ -104,15 +101,21 @@ def test_the_bridge_explains_every_cent(audited: str) -> None:
 def test_honest_bills_are_what_is_expected(audited: str) -> None:
     """Only usage below the tolerance, credits and rounding stand between the two.
 
-    Of what is billed: the invoice of a period that has just ended is a draft for an hour.
+    Of what is billed: the invoice of a period that has just ended is a draft for an hour, and what
+    a draft or a pending invoice item holds back is missing in the bridge until it is finalised.
     """
     odd = rows(
         audited,
         "select customer_id, period_start, phase, price_gap_amount, quantity_gap_amount,"
         " discount_gap_amount, minimum_gap_amount, rating_gap_amount, missing_invoice_amount"
-        " from marts.fct_expected_vs_billed where customer_id like 'cus\\_h%%' and period_end < %s"
+        " from marts.fct_expected_vs_billed as bridge"
+        " where customer_id like 'cus\\_h%%' and period_end < %s"
         " and (price_gap_amount, quantity_gap_amount, discount_gap_amount, minimum_gap_amount,"
-        " rating_gap_amount, missing_invoice_amount) is distinct from (0, 0, 0, 0, 0, 0)",
+        " rating_gap_amount, case when exists (select 1 from raw_stripe.invoices as drafts"
+        " where drafts.subscription_id = bridge.subscription_id and drafts.status = 'draft')"
+        " or exists (select 1 from raw_stripe.invoice_items as pending"
+        " where pending.subscription_id = bridge.subscription_id and pending.invoice_id is null)"
+        " then 0 else missing_invoice_amount end) is distinct from (0, 0, 0, 0, 0, 0)",
         (AS_OF - timedelta(hours=2),),
     )
     assert not odd, odd[:SHOWN]

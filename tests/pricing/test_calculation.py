@@ -51,14 +51,15 @@ def test_every_row_can_be_recomputed_from_its_own_columns(
 ) -> None:
     wrong = []
     for charge_id, tiers in calculation.items():
-        for row in tiers:
+        before = Fraction(0)
+        for row in sorted(tiers, key=lambda tier: tier["tier_index"]):
             units = _units(row)
             if abs(units - Fraction(row["units"])) > ENDLESS:
                 wrong.append((charge_id, "units", units, row["units"]))
-            parts = [
-                _rounded(row, units * Fraction(row["unit_amount"])),
-                _rounded(row, Fraction(row["flat_amount"])),
-            ]
+            parts = []
+            for amount in (units * Fraction(row["unit_amount"]), Fraction(row["flat_amount"])):
+                parts.append(_rounded(row, amount, before))
+                before += _steps(row, amount)
             if parts != [row["unit_part"], row["flat_part"]] or sum(parts) != row["amount"]:
                 wrong.append((charge_id, row["tier_index"], parts, row["amount"]))
     assert not wrong
@@ -82,17 +83,34 @@ def _units(row: Row) -> Fraction:
     return top - Fraction(row["from_quantity"])
 
 
-def _rounded(row: Row, amount: Fraction) -> Decimal:
-    # Multipliers are months of one interval in months of another.
-    multiplier = Fraction(row["multiplier"]).limit_denominator(12)
+def _rounded(row: Row, amount: Fraction, before: Fraction) -> Decimal:
+    """A part as its rule rounds it; `before` are the smallest amounts of the parts before it."""
+    step = Fraction(row["smallest_amount"])
+    steps = _steps(row, amount)
+    if row["rounding_rule"] == "down":
+        return _decimal((floor(before + steps) - floor(before)) * step)
+    if row["rounding_rule"] == "down_by_line":
+        charged = _half_away(amount * _multiplier(row) / step) * step
+        return _decimal(floor(_steps(row, charged / _multiplier(row))) * step)
+    return _decimal(_half_away(steps) * step)
+
+
+def _steps(row: Row, amount: Fraction) -> Fraction:
+    """The part's exact share of the period, in smallest amounts."""
     inside = 1 - Fraction(row["discount_inside_percent"]) / 100
     share = Fraction(row["share_seconds"]) / Fraction(row["full_seconds"])
     step = Fraction(row["smallest_amount"])
-    steps = amount * multiplier * row["sign"] * inside * share / step
-    if row["rounding_rule"] == "down":
-        return _decimal(floor(steps) * step)
+    return amount * _multiplier(row) * row["sign"] * inside * share / step
+
+
+def _multiplier(row: Row) -> Fraction:
+    # Months of one interval in months of another.
+    return Fraction(row["multiplier"]).limit_denominator(12)
+
+
+def _half_away(steps: Fraction) -> int:
     whole = floor(abs(steps) + Fraction(1, 2))
-    return _decimal((whole if steps >= 0 else -whole) * step)
+    return whole if steps >= 0 else -whole
 
 
 def _decimal(value: Fraction) -> Decimal:

@@ -3,6 +3,38 @@
 -- rated_quantity = quantity_above / package_size, rounded as package_rounding says; of it, units fall into the tier;
 -- unit_part = units x unit_amount x multiplier x sign x (1 - discount_inside_percent / 100) x share_seconds
 -- / full_seconds, and flat_part the same from flat_amount, each rounded by rounding_rule to smallest_amount.
+-- A share of a fee is floored once: each part of it is what it adds to the floored sum.
+with summed as (
+    select
+        charge_id,
+        tier_index,
+        rounding_unit,
+        sum(exact_unit_part + exact_flat_part) over upto - exact_unit_part - exact_flat_part as sum_before,
+        sum(exact_unit_part + exact_flat_part) over upto - exact_flat_part as sum_with_unit,
+        sum(exact_unit_part + exact_flat_part) over upto as sum_with_flat
+    from {{ ref('int_rating__tier_amounts') }}
+    where question = 'expected' and is_floored and not is_floored_by_part
+    window upto as (partition by charge_id order by tier_index)
+),
+
+parts as (
+    select
+        tiers.*,
+        coalesce(
+            {{ floor_money('summed.sum_with_unit', 'summed.rounding_unit') }}
+            - {{ floor_money('summed.sum_before', 'summed.rounding_unit') }},
+            tiers.unit_part
+        ) as unit_amount_part,
+        coalesce(
+            {{ floor_money('summed.sum_with_flat', 'summed.rounding_unit') }}
+            - {{ floor_money('summed.sum_with_unit', 'summed.rounding_unit') }},
+            tiers.flat_part
+        ) as flat_amount_part
+    from {{ ref('int_rating__tier_amounts') }} as tiers
+    left join summed on tiers.charge_id = summed.charge_id and tiers.tier_index = summed.tier_index
+    where tiers.question = 'expected'
+)
+
 select
     tiers.charge_id,
     charges.customer_id,
@@ -39,13 +71,16 @@ select
     tiers.share_seconds,
     tiers.full_seconds,
     round(tiers.share_seconds / tiers.full_seconds, 12) as share_of_period,
-    case when tiers.is_floored then 'down' else 'half_away_from_zero' end as rounding_rule,
+    case
+        when tiers.is_floored_by_part then 'down_by_line'
+        when tiers.is_floored then 'down'
+        else 'half_away_from_zero'
+    end as rounding_rule,
     {{ to_currency_units('tiers.rounding_unit', 'charges.currency_exponent') }} as smallest_amount,
-    {{ to_currency_units('tiers.unit_part', 'charges.currency_exponent') }} as unit_part,
-    {{ to_currency_units('tiers.flat_part', 'charges.currency_exponent') }} as flat_part,
-    {{ to_currency_units('tiers.unit_part + tiers.flat_part', 'charges.currency_exponent') }} as amount
-from {{ ref('int_rating__tier_amounts') }} as tiers
+    {{ to_currency_units('tiers.unit_amount_part', 'charges.currency_exponent') }} as unit_part,
+    {{ to_currency_units('tiers.flat_amount_part', 'charges.currency_exponent') }} as flat_part,
+    {{ to_currency_units('tiers.unit_amount_part + tiers.flat_amount_part', 'charges.currency_exponent') }} as amount
+from parts as tiers
 inner join {{ ref('int_rating__requests') }} as requests
     on tiers.charge_id = requests.charge_id and tiers.question = requests.question
 inner join {{ ref('int_bridge__charges') }} as charges on tiers.charge_id = charges.charge_id
-where tiers.question = 'expected'

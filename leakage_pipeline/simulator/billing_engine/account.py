@@ -52,7 +52,10 @@ class Billed:
                 continue
             writer = LineWriter(sub, self.usage, "preview")
             lines = [line for item in sub.items for line in writer.used(item, self.as_of)]
-            take_off(lines, sub.discounts, self.as_of, rounding_unit(sub.currency))
+            # The invoice comes at the period's end, with the discounts of that second.
+            for end in {line.service[1] for line in lines}:
+                together = [line for line in lines if line.service[1] == end]
+                take_off(together, sub.discounts, end, rounding_unit(sub.currency))
             for line in lines:
                 line.end = line.service[1]
                 yield sub, line

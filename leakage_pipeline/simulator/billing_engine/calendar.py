@@ -3,6 +3,7 @@
 A period of an item is a cell of its anchor's grid, cut where the subscription starts or ends.
 """
 
+from fractions import Fraction
 from typing import Literal
 
 from leakage_pipeline.simulator.invoicing_periods import MONTHS, add_months, epoch, from_epoch
@@ -18,6 +19,15 @@ def add_intervals(anchor: int, interval: str, count: int, n: int) -> int:
     if interval in SECONDS:
         return anchor + SECONDS[interval] * count * n
     return epoch(add_months(from_epoch(anchor), MONTHS[interval] * count * n))
+
+
+def intervals_between(start: int, interval: str, count: int, end: int) -> Fraction:
+    """How many intervals counted from `start` lie before `end`; the last by its seconds."""
+    whole = 0
+    while add_intervals(start, interval, count, whole + 1) <= end:
+        whole += 1
+    begun = add_intervals(start, interval, count, whole)
+    return whole + Fraction(end - begun, add_intervals(start, interval, count, whole + 1) - begun)
 
 
 def cell_around(anchor: int, interval: str, count: int, at: int) -> tuple[int, int]:

@@ -6,7 +6,11 @@ One method per command; time runs in `engine`.
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 
-from leakage_pipeline.simulator.billing_engine.calendar import add_intervals, cell_around
+from leakage_pipeline.simulator.billing_engine.calendar import (
+    add_intervals,
+    cell_around,
+    intervals_between,
+)
 from leakage_pipeline.simulator.billing_engine.commands import (
     AddInvoiceItem,
     AddItem,
@@ -89,8 +93,8 @@ class Changes:
     def _backdated(self, item: Item, start: int, at: int) -> list[Line]:
         """Elapsed time billed with the first invoice.
 
-        Flexible: a line per period, usage too. Classic: one lump for the elapsed time, and usage
-        waits for the next invoice.
+        Flexible: a line per period, usage too. Classic: one line for the elapsed time, in
+        intervals imagined from the backdated start on; usage waits for the next invoice.
         """
         price, lines = item.price, []
         if self.sub.mode == "flexible":
@@ -107,11 +111,12 @@ class Changes:
             item.start = start
             return [self.writer.nothing_used(item)]
         running = (item.start, item.end, item.full)
-        elapsed = cell_around(self.sub.anchor, price.interval, price.interval_count, start)
-        item.start, item.end, item.full = start, at, elapsed
-        lump = self.writer.fees(item)
+        item.start, item.end = start, at
+        lump = self.writer.elapsed(
+            item, intervals_between(start, price.interval, price.interval_count, at)
+        )
         item.start, item.end, item.full = running
-        return [*lump, *self.writer.fees(item)]
+        return [lump, *self.writer.fees(item)]
 
     def renew(self, at: int) -> None:
         """Everything that falls due at this second: the ends of items' periods, a planned end."""
@@ -301,9 +306,14 @@ class Changes:
             message = "only a subscription in flexible mode can be paused"
             raise ValueError(message)
         window = (min(item.start for item in sub.items), at)
-        lines = [line for item in sub.items for line in self.writer.used(item, at)]
-        if command.bills_usage and lines:
-            self._invoice(at, "subscription_update", lines, window)
+        for item in sub.items:
+            if command.bills_usage:
+                sub.pending.extend(self._used_so_far(item, at))
+            if command.credits_from != "none":
+                since = at if command.credits_from == "now" else item.start
+                sub.pending.extend(self.writer.credits(item, since))
+        if command.invoices:
+            self._invoice(at, "subscription_update", [], window)
         for item in sub.items:
             item.end = at
         sub.status, sub.paused_at = "paused", at

@@ -49,7 +49,10 @@ class NewItem:
 
 @dataclass(frozen=True)
 class Create:
-    """The subscription begins. `anchor` later than the start makes a prorated first period."""
+    """The subscription begins. `anchor` later than the start makes a prorated first period.
+
+    `itemizes_prorations` (flexible mode) shows a proration's discounts beside its gross amount.
+    """
 
     at: int
     items: tuple[NewItem, ...]
@@ -59,6 +62,7 @@ class Create:
     anchor: int | None = None
     discounts: tuple[Discount, ...] = ()
     proration: Proration = "create_prorations"
+    itemizes_prorations: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,10 +136,16 @@ class PauseCollection:
 
 @dataclass(frozen=True)
 class Pause:
-    """The subscription stops (flexible mode only); `bills_usage` bills what was used till now."""
+    """The subscription stops (flexible mode only).
+
+    `bills_usage` bills what was used till now, `credits_from` says from when on a fee's time is
+    given back, `invoices` makes the invoice at once: all as Stripe's parameters and defaults.
+    """
 
     at: int
     bills_usage: bool = True
+    credits_from: Literal["now", "item_current_period_start", "none"] = "now"
+    invoices: bool = False
 
 
 @dataclass(frozen=True)

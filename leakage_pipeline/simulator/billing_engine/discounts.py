@@ -15,7 +15,7 @@ from leakage_pipeline.simulator.billing_engine.ledger import (
     Subscription,
 )
 from leakage_pipeline.simulator.billing_engine.prices import rounding_unit
-from leakage_pipeline.simulator.pricing import HUNDRED, round_half_away
+from leakage_pipeline.simulator.pricing import HUNDRED, exact_tiers, round_half_away
 
 
 def take_off(
@@ -53,11 +53,13 @@ def _shares(nets: Sequence[int], active: ActiveDiscount, unit: int) -> list[int]
 
 
 def exact_gross(item: Item, currency: str) -> Fraction:
-    """The full period's fee of an item in minor units, not rounded where no tier rounds it."""
+    """The full period's fee of an item in minor units, not rounded, whatever tiers it has."""
     rate = item.price.rate_in(currency)
     if rate.kind == "per_unit":
         return Fraction(rate.unit) * Fraction(item.units)
-    return Fraction(item.price.gross(item.units, currency))
+    if rate.kind == "package":
+        return Fraction(item.price.gross(item.units, currency))
+    return exact_tiers(rate, item.units)
 
 
 def in_force(sub: Subscription, item: Item, at: int) -> list[ActiveDiscount]:

@@ -110,6 +110,7 @@ class _Play:
     def _create(self, command: Create) -> None:
         sub = self.sub
         sub.mode, sub.created = command.mode, command.at
+        sub.itemizes_prorations = command.itemizes_prorations
         sub.start = command.at if command.backdate_to is None else command.backdate_to
         sub.anchor = command.anchor or command.trial_end or self._natural_anchor(command)
         if command.trial_end is not None:

@@ -157,6 +157,7 @@ class Subscription:
     plan: Plan
     buyer: Buyer
     mode: BillingMode = "flexible"
+    itemizes_prorations: bool = False
     status: str = "active"
     created: int = 0
     start: int = 0

@@ -54,7 +54,10 @@ def subscription_object(sub: Subscription, at: int) -> JsonObject:
             if active.item_id is None and active.applies(at)
         ],
         latest_invoice=sub.invoices[-1].invoice_id if sub.invoices else None,
-        mode=build.billing_mode(sub.mode),
+        mode=build.billing_mode(
+            sub.mode,
+            proration_discounts="itemized" if sub.itemizes_prorations else "included",
+        ),
         metadata=dict(sub.plan.metadata),
     )
     if sub.paused_at is not None:

@@ -3,11 +3,11 @@
 Which lines an invoice gets is decided in `changes` and `engine`; here is what each says.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
-from itertools import count
+from itertools import count, pairwise
 
 from leakage_pipeline.simulator.billing_engine.discounts import (
     exact_gross,
@@ -56,6 +56,12 @@ class LineWriter:
         item.debits = [Debit(line, item.start, item.end) for line in lines]
         return lines
 
+    def elapsed(self, item: Item, intervals: Fraction) -> Line:
+        """One line for time that had gone by when the subscription was made (classic mode)."""
+        exact = exact_gross(item, self.sub.currency) * intervals
+        amount = floored(exact, self.sub.currency)
+        return self._line("licence", item, Charge(item.units, None, amount))
+
     def used(self, item: Item, until: int) -> list[Line]:
         """The usage of the item's running period up to `until`, at its present price."""
         meter = item.price.meter
@@ -85,7 +91,10 @@ class LineWriter:
             for debit in item.debits:
                 share = Fraction(debit.end - at, debit.end - debit.start)
                 amount = floored(-debit.line.net * share, self.sub.currency)
-                lines.append(self._proration(item, amount, at, debit.line))
+                line = self._proration(item, amount, at, debit.line)
+                whole = floored(-debit.line.amount * share, self.sub.currency)
+                self._itemize(line, self._parts(whole - amount, debit.line.off))
+                lines.append(line)
             return lines
         share = Fraction(item.end - at, item.full[1] - item.full[0])
         net = full_net(self.sub, item, last_used(self.sub, item))
@@ -102,8 +111,32 @@ class LineWriter:
         amount = floored(full_net(self.sub, item, discounts) * share, self.sub.currency)
         line = self._proration(item, amount, at, None)
         inside = tuple(active.discount.discount_id for active in discounts)
-        item.debits = [Debit(line, at, item.end, inside)]
+        left = [
+            floored(full_net(self.sub, item, discounts[:n]) * share, self.sub.currency)
+            for n in range(len(discounts) + 1)
+        ]
+        off = [before - after for before, after in pairwise(left)]
+        self._itemize(line, list(zip(inside, off, strict=True)))
+        item.debits = [Debit(line, at, item.end, () if line.off else inside)]
         return [line]
+
+    def _itemize(self, line: Line, off: Sequence[tuple[str, int]]) -> None:
+        """Show a proration at its gross amount and what each discount takes off it."""
+        if self.sub.itemizes_prorations:
+            line.off = [(key, amount) for key, amount in off if amount]
+            line.amount += sum(amount for _, amount in line.off)
+
+    @staticmethod
+    def _parts(whole: int, taken: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+        """A credit's discount over those of the line it gives back, the rest to the last."""
+        total = sum(amount for _, amount in taken)
+        shares = [whole * amount // total for _, amount in taken[:-1]]
+        return [
+            (key, share)
+            for (key, _), share in zip(
+                taken, [*shares, whole - sum(shares)][: len(taken)], strict=True
+            )
+        ]
 
     def as_invoice_item(self, line: Line) -> Line:
         """The line as one that waits for an invoice."""

@@ -177,6 +177,36 @@ def test_backdating_bills_a_line_per_period_or_one_lump() -> None:
     assert amounts(classic, 1) == [25_000, 1000]
 
 
+def test_classic_mode_imagines_intervals_from_the_backdated_start_on() -> None:
+    """Stripe's examples: from January 15th half of February's month, after a whole one."""
+    items = (NewItem("base", licence("2800"), 1),)
+    for start, expected in (("2026-02-15", 1400), ("2026-01-15", 2800 + 1400)):
+        billed = played(
+            Create(at("2026-03-01"), items, "classic", backdate_to=at(start)), until="2026-03-02"
+        )
+        assert amounts(billed) == [expected, 2800]
+
+
+def test_itemized_prorations_show_their_discounts_beside_gross_amounts() -> None:
+    """10.00 for half a month less 10 %: 5.00 and 0.50, where an included one says 4.50."""
+    off = Discount("di_1", Coupon("co_1", at(APRIL), percent_off=Decimal(10)))
+    shown = []
+    for itemizes in (False, True):
+        create = Create(
+            at(APRIL),
+            (NewItem("base", licence("2000"), 1),),
+            discounts=(off,),
+            itemizes_prorations=itemizes,
+        )
+        change = ChangeItem(at("2026-04-16"), "base", quantity=2, proration="always_invoice")
+        lines = played(create, change, until="2026-04-17").settlement.invoices[1]["lines"]["data"]
+        shown.append([(line["amount"], line["discount_amounts"]) for line in lines])
+    included, itemized = shown
+    assert included == [(-900, []), (1800, [])]
+    assert [amount for amount, _ in itemized] == [-1000, 2000]
+    assert [off[0]["amount"] for _, off in itemized] == [-100, 200]
+
+
 def test_a_trial_is_free_and_the_period_starts_where_it_ends() -> None:
     """The usage of the trial is on a line of amount 0."""
     items = (NewItem("base", licence("1000"), 1), NewItem("api", metered(per_unit("2"))))
@@ -258,16 +288,17 @@ def test_a_pause_of_collection_voids_invoices_and_leaves_the_status() -> None:
 
 
 def test_a_paused_subscription_has_no_invoices_until_it_is_resumed() -> None:
-    """The period ends with the pause; what was used by then is billed."""
+    """The period ends with the pause; by default what is open waits for the next invoice."""
     items = (NewItem("base", licence("3000"), 1), NewItem("api", metered(per_unit("2"))))
+    events = [("2026-04-03", "5"), ("2026-05-03", "90")]
+    resumed, until = Resume(at("2026-07-16")), "2026-07-17"
     billed = played(
-        Create(at(APRIL), items),
-        Pause(at("2026-04-16")),
-        Resume(at("2026-07-16")),
-        until="2026-07-17",
-        events=[("2026-04-03", "5"), ("2026-05-03", "90")],
+        Create(at(APRIL), items), Pause(at("2026-04-16")), resumed, until=until, events=events
     )
-    assert [amounts(billed, n) for n in range(3)] == [[3000], [10], [3000]]
+    assert [amounts(billed, n) for n in range(2)] == [[3000], [-1500, 10, 3000]]
+    at_once = Pause(at("2026-04-16"), credits_from="none", invoices=True)
+    other = played(Create(at(APRIL), items), at_once, resumed, until=until, events=events)
+    assert [amounts(other, n) for n in range(3)] == [[3000], [10], [3000]]
     kinds = [event["type"].split(".")[-1] for event in billed.subscriptions[0].events]
     assert kinds == ["created", "paused", "resumed"]
 

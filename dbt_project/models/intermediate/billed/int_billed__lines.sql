@@ -11,6 +11,7 @@ with finalized as (
         lines.amount,
         lines.discount_amount,
         lines.is_proration,
+        lines.is_proration and (lines.amount < 0 or lines.credited_items is not null) as is_credit,
         lines.period_start,
         lines.period_end,
         invoices.status as invoice_status,
@@ -73,6 +74,7 @@ select
     identified.amount::numeric as gross_amount,
     coalesce(identified.discount_amount, 0)::numeric as discount_amount,
     identified.is_proration,
+    identified.is_credit,
     identified.period_start as line_start,
     identified.period_end as line_end,
     identified.invoice_status,
@@ -95,15 +97,13 @@ inner join {{ ref('int_periods__item_periods') }} as periods
             or periods.is_last
             -- So does the credit for the rest of a period that a moved anchor, or a pause, cut.
             or (
-                identified.is_proration
-                and identified.amount < 0
+                identified.is_credit
                 and identified.period_start = periods.period_end
                 and periods.natural_end > periods.period_end
             )
         )
         and not (
-            identified.is_proration
-            and identified.amount < 0
+            identified.is_credit
             and identified.period_start = periods.period_start
             and periods.is_after_cut
         )

@@ -29,9 +29,9 @@ joined as (
         periods.is_cut_short,
         coalesce(lines.gross_amount, billed.gross_amount) as line_gross,
         coalesce(lines.discount_amount, billed.discount_amount) as line_discount,
-        case when lines.line_id is not null then 1 else billed.line_count end as line_count,
-        case when lines.line_id is not null then array[lines.line_id] else billed.line_ids end as line_ids,
-        case when lines.line_id is not null then array[lines.invoice_id] else billed.invoice_ids end as invoice_ids,
+        coalesce(lines.line_count, billed.line_count) as line_count,
+        coalesce(lines.line_ids, billed.line_ids) as line_ids,
+        coalesce(lines.invoice_ids, billed.invoice_ids) as invoice_ids,
         instants.billed_at is not null as has_invoice_at_instant,
         coalesce(unfinished.has_draft, false) as has_draft,
         unfinished.draft_invoice_id,
@@ -44,7 +44,7 @@ joined as (
         spares.spare_amount
     from {{ ref('int_rating__charges') }} as charges
     inner join {{ ref('int_periods__item_periods') }} as periods on charges.item_period_id = periods.item_period_id
-    left join {{ ref('int_billed__lines') }} as lines on charges.line_id = lines.line_id
+    left join {{ ref('int_billed__prorations') }} as lines on charges.line_id = lines.line_id
     left join {{ ref('int_billed__periods') }} as billed
         on
             charges.item_period_id = billed.item_period_id
@@ -58,7 +58,9 @@ joined as (
     left join {{ ref('int_billed__unfinished_invoices') }} as unfinished
         on charges.item_period_id = unfinished.item_period_id
     left join {{ ref('int_discounts__entitlements') }} as entitlements
-        on charges.item_period_id = entitlements.item_period_id
+        on
+            case when charges.is_billed_by_stripe then charges.item_period_id else charges.charge_id end
+            = entitlements.item_period_id
     left join due_amounts on charges.item_period_id = due_amounts.item_period_id
     left join spares on charges.item_period_id = spares.item_period_id
     left join {{ ref('int_discounts__prorations') }} as prorations on charges.line_id = prorations.line_id
@@ -80,6 +82,7 @@ select
     phase,
     stripe_event_name,
     is_billed_by_stripe,
+    is_voided,
     interval_months,
     authority,
     contract_id,

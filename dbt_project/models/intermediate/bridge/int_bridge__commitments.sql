@@ -5,7 +5,8 @@ with totals as (
     select
         scope_id,
         sum(expected_net) as expected_net,
-        bool_or(cannot_rate) as cannot_rate
+        bool_or(cannot_rate) as cannot_rate,
+        bool_or(is_voided) as is_voided
     from {{ ref('int_bridge__charges') }}
     group by scope_id
 ),
@@ -15,6 +16,7 @@ placed as (
         scopes.*,
         totals.expected_net,
         totals.cannot_rate,
+        totals.is_voided,
         subscriptions.started_at,
         subscriptions.ended_at,
         min(scopes.period_start) over (
@@ -40,6 +42,7 @@ summed as (
         count(distinct subscription_id) as subscription_count,
         bool_and(phase = 'closed') as is_closed,
         bool_or(cannot_rate) as cannot_rate,
+        bool_or(is_voided) as is_voided,
         bool_and(has_whole_spans) as has_whole_spans,
         bool_and(has_span_per_period) as has_span_per_period,
         bool_and(is_in_trial) as is_in_trial,
@@ -80,6 +83,8 @@ judged as (
         case
             when not summed.is_closed or summed.span_end > settings.as_of then 'running'
             when summed.is_in_trial then 'trial'
+            -- Who lets invoices be void for a while does not ask for a minimum of that time (7.8).
+            when summed.is_voided then 'paused'
             when not coalesce(summed.has_whole_spans, false) then 'unknown_interval'
             when summed.cannot_rate then 'cannot_rate'
             when summed.has_span_per_period and summed.has_partial then 'partial_period'
@@ -113,7 +118,7 @@ select
     greatest(
         0, round(minimum_commitment * power(10::numeric, currency_exponent)) - expected_net
     ) as shortfall,
-    coalesce(not_judged_because not in ('running', 'trial', 'partial_period'), false)
+    coalesce(not_judged_because not in ('running', 'trial', 'paused', 'partial_period'), false)
     and row_number() over (
         partition by contract_id, currency, coalesce(not_judged_because = 'running', false) order by span_start desc
     ) = 1 as is_coverage_gap

@@ -1,62 +1,81 @@
--- Discounts that Stripe would take off a line that does not exist: those active when its invoice should have been
--- made, for its product. A subscription with discounts of its own does not get its customer's. A discount that is
--- given once goes to the first such invoice, unless some invoice had it already.
-with seen as (
+-- Discounts that Stripe would take off what no invoice states a discount of: those active when its invoice is made, for
+-- its product. A subscription with discounts of its own does not get its customer's. A discount that is given once goes
+-- to the invoice that had it, or to the first such invoice when none had it; a void invoice gave nothing.
+with given as (
+    select
+        line_discounts.discount_id,
+        lines.invoice_id,
+        invoices.subscription_id,
+        invoices.status != 'void' as has_counted,
+        min(line_discounts.discount_position) as discount_position,
+        min(invoices.created_at) as given_at
+    from {{ ref('stg_stripe__invoice_line_discounts') }} as line_discounts
+    inner join {{ ref('stg_stripe__invoice_lines') }} as lines on line_discounts.line_id = lines.line_id
+    inner join {{ ref('stg_stripe__invoices') }} as invoices on lines.invoice_id = invoices.invoice_id
+    where line_discounts.amount != 0 and not lines.is_proration
+    group by line_discounts.discount_id, lines.invoice_id, invoices.subscription_id, invoices.status
+),
+
+seen as (
     select
         discount_id,
+        bool_or(has_counted) as was_given,
         min(discount_position) as discount_position
-    from {{ ref('stg_stripe__invoice_line_discounts') }}
-    where amount != 0
+    from given
     group by discount_id
 ),
 
 candidates as (
     select
-        prices.item_period_id,
-        prices.subscription_id,
-        prices.currency,
-        case when prices.usage_type = 'metered' then prices.period_end else prices.period_start end as invoiced_at,
+        unstated.*,
         discounts.discount_id,
         discounts.coupon_id,
         discounts.start_at,
-        discounts.end_at,
         coupons.duration,
-        seen.discount_id is not null as was_given,
+        coalesce(seen.was_given, false) as was_given,
         coalesce(seen.discount_position, 1000) as discount_position,
         case
             when discounts.subscription_item_id is not null then 0
             when discounts.subscription_id is not null then 1
             else 2
         end as breadth
-    from {{ ref('int_terms__item_period_prices') }} as prices
-    left join {{ ref('int_billed__periods') }} as billed on prices.item_period_id = billed.item_period_id
+    from {{ ref('int_discounts__unstated') }} as unstated
     inner join {{ ref('stg_stripe__discounts') }} as discounts
         on
-            prices.customer_id = discounts.customer_id
+            unstated.customer_id = discounts.customer_id
             and discounts.invoice_id is null
             and discounts.invoice_item_id is null
-            and coalesce(discounts.subscription_item_id, prices.subscription_item_id) = prices.subscription_item_id
-            and coalesce(discounts.subscription_id, prices.subscription_id) = prices.subscription_id
+            and coalesce(discounts.subscription_item_id, unstated.subscription_item_id) = unstated.subscription_item_id
+            and coalesce(discounts.subscription_id, unstated.subscription_id) = unstated.subscription_id
     left join {{ ref('stg_stripe__coupons') }} as coupons on discounts.coupon_id = coupons.coupon_id
     left join seen on discounts.discount_id = seen.discount_id
     where
-        billed.item_period_id is null
-        and (coupons.product_ids is null or coupons.product_ids ? prices.product_id)
+        (coupons.product_ids is null or coupons.product_ids ? unstated.product_id)
+        and discounts.start_at <= unstated.invoiced_at
+        and (discounts.end_at is null or unstated.invoiced_at < discounts.end_at)
 ),
 
 active as (
     select
         candidates.*,
         min(candidates.breadth) over (partition by candidates.item_period_id) as own_breadth,
-        min(candidates.invoiced_at) over (partition by candidates.discount_id) as first_invoiced_at
+        min(case when not candidates.has_line then candidates.invoiced_at end)
+            over (partition by candidates.discount_id) as first_invoiced_at,
+        exists(
+            select 1 from given
+            where
+                given.discount_id = candidates.discount_id
+                and given.has_counted
+                and given.subscription_id = candidates.subscription_id
+                and given.given_at >= candidates.invoiced_at
+                and given.given_at < candidates.invoiced_at + interval '1 hour'
+        ) as is_given_then
     from candidates
-    where
-        candidates.start_at <= candidates.invoiced_at
-        and (candidates.end_at is null or candidates.invoiced_at < candidates.end_at)
 )
 
 select
     item_period_id,
+    owner_item_period_id,
     subscription_id,
     currency,
     discount_id,
@@ -68,4 +87,8 @@ select
 from active
 where
     (breadth < 2 or own_breadth = 2)
-    and (duration is distinct from 'once' or (not was_given and invoiced_at = first_invoiced_at))
+    and (
+        duration is distinct from 'once'
+        or is_given_then
+        or (not was_given and not has_line and invoiced_at = first_invoiced_at)
+    )

@@ -27,7 +27,8 @@ applied as (
         discount_amount,
         discount_position,
         invoiced_at,
-        true as is_on_line
+        true as is_on_line,
+        item_period_id as owner_item_period_id
     from on_lines
     union all
     select
@@ -38,7 +39,8 @@ applied as (
         null as discount_amount,
         discount_position,
         invoiced_at,
-        false as is_on_line
+        false as is_on_line,
+        owner_item_period_id
     from {{ ref('int_discounts__active') }}
 ),
 
@@ -85,6 +87,7 @@ select
     known.discount_position,
     known.invoiced_at,
     known.is_on_line,
+    known.owner_item_period_id,
     known.coupon_id,
     known.start_at,
     known.end_at,

@@ -40,9 +40,23 @@ with stacked as (
     group by item_period_id
 ),
 
+-- Periods, and usage of a meter without an item: discounted by the invoice that would bill it.
+owners as (
+    select
+        item_period_id,
+        item_period_id as owner_item_period_id
+    from {{ ref('int_periods__item_periods') }}
+    union all
+    select
+        item_period_id,
+        owner_item_period_id
+    from {{ ref('int_discounts__unstated') }}
+    where item_period_id != owner_item_period_id
+),
+
 decided as (
     select
-        periods.item_period_id,
+        owners.item_period_id,
         stacked.discount_id,
         stacked.coupon_id,
         stacked.has_broken,
@@ -68,9 +82,10 @@ decided as (
             when terms.discount_reason = 'referral' and coalesce(stacked.discounted_invoice_number, 2) > 1 then 0
             else terms.discount_percent / 100
         end as entitled_percent
-    from {{ ref('int_periods__item_periods') }} as periods
-    left join stacked on periods.item_period_id = stacked.item_period_id
-    left join {{ ref('int_discounts__contract_terms') }} as terms on periods.item_period_id = terms.item_period_id
+    from owners
+    left join stacked on owners.item_period_id = stacked.item_period_id
+    left join {{ ref('int_discounts__contract_terms') }} as terms
+        on owners.owner_item_period_id = terms.item_period_id
     where stacked.item_period_id is not null or terms.item_period_id is not null
 )
 

@@ -30,7 +30,8 @@ placed as (
         prices.period_start,
         prices.interval_months
     from {{ ref('int_discounts__applied') }} as applied
-    inner join {{ ref('int_terms__item_period_prices') }} as prices on applied.item_period_id = prices.item_period_id
+    inner join {{ ref('int_terms__item_period_prices') }} as prices
+        on coalesce(applied.owner_item_period_id, applied.item_period_id) = prices.item_period_id
 )
 
 select

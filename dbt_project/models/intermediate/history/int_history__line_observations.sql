@@ -7,6 +7,7 @@ with stated as (
         lines.price_id,
         lines.amount,
         lines.is_proration,
+        lines.amount < 0 or lines.credited_items is not null as is_credit,
         lines.period_start,
         lines.period_end,
         prices.billing_scheme,
@@ -16,8 +17,10 @@ with stated as (
     inner join {{ ref('stg_stripe__invoices') }} as invoices on lines.invoice_id = invoices.invoice_id
     inner join {{ ref('stg_stripe__prices') }} as prices on lines.price_id = prices.price_id
     cross join {{ ref('stg_business__audit_settings') }} as settings
+    left join {{ ref('int_billed__repeated_lines') }} as repeated on lines.line_id = repeated.line_id
     where
-        coalesce(lines.subscription_id, invoices.subscription_id) is not null
+        repeated.line_id is null
+        and coalesce(lines.subscription_id, invoices.subscription_id) is not null
         and prices.price_type = 'recurring'
         and invoices.created_at <= settings.as_of
         and lines.period_start <= settings.as_of
@@ -79,14 +82,14 @@ summed as (
         subscription_id,
         price_id,
         period_start,
-        case when not is_proration then 'regular' when amount < 0 then 'credit' else 'debit' end as line_kind,
+        case when not is_proration then 'regular' when is_credit then 'credit' else 'debit' end as line_kind,
         max(period_end) as period_end,
         case when billing_scheme = 'per_unit' then max(quantity) else sum(quantity) end as quantity,
         sum(amount) as amount
     from identified
     where item_id is not null
     group by
-        item_id, subscription_id, price_id, billing_scheme, period_start, is_proration, amount < 0, invoice_id
+        item_id, subscription_id, price_id, billing_scheme, period_start, is_proration, is_credit, invoice_id
 ),
 
 chosen as (

@@ -10,10 +10,12 @@ with stated as (
             else data_object #>> '{pause_collection,behavior}'
         end as behavior,
         case
-            when previous_attributes ->> 'status' = 'paused' then 'paused'
+            when previous_attributes ->> 'status' = 'paused' or event_type like '%.resumed' then 'paused'
             else previous_attributes #>> '{pause_collection,behavior}'
         end as behavior_before,
-        previous_attributes ?| array['pause_collection', 'status'] as states_before,
+        -- An event of the pause itself lists nothing of before; its name says it.
+        coalesce(previous_attributes ?| array['pause_collection', 'status'], false)
+        or event_type like '%.paused' or event_type like '%.resumed' as states_before,
         1 as precedence
     from {{ ref('stg_stripe__events') }}
     where event_type like 'customer.subscription.%' and object_type = 'subscription'

@@ -87,6 +87,8 @@ select
     ended_at,
     as_of,
     coalesce(period_end = ended_at, false) as is_last,
+    -- Time that had gone by when a backdated subscription was made.
+    coalesce(usage_type = 'licensed' and aligned_start = elapsed_from, false) as is_elapsed_time,
     -- A moved anchor began this period before the one before it was over.
     coalesce(natural_end_before > aligned_start, false) as is_after_cut,
     -- Cancelled before the period's natural end: the licence is still owed in full, usage ends here (7.7).

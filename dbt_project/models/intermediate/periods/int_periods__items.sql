@@ -112,7 +112,14 @@ select
     case when subscriptions.ended_at <= settings.as_of then subscriptions.ended_at end as ended_at,
     subscriptions.billing_cycle_anchor,
     subscriptions.trial_started_at,
-    subscriptions.trial_ended_at
+    subscriptions.trial_ended_at,
+    -- Classic mode bills the time before a backdated subscription was made by one line.
+    case
+        when
+            coalesce(subscriptions.billing_mode, 'classic') = 'classic'
+            and subscriptions.started_at < subscriptions.created_at - interval '1 minute'
+            then subscriptions.started_at
+    end as elapsed_from
 from items
 cross join {{ ref('stg_business__audit_settings') }} as settings
 inner join {{ ref('stg_stripe__subscriptions') }} as subscriptions

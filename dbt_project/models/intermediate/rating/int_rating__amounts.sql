@@ -1,15 +1,28 @@
--- Gross amounts of each charge in minor units, before discounts. A rate without tiers has a shape we do not know: the
--- charge cannot be rated, and is never taken for 0 (billing model 7.22).
-with totals as (
+-- Gross amounts of each charge in minor units, before discounts. Parts of a whole fee are rounded each by itself; a
+-- share of a fee is floored once, whatever tiers the fee comes from, unless it is given back line by line. A rate
+-- without tiers has a shape we do not know: the charge cannot be rated, and is never taken for 0 (billing model 7.22).
+with answers as (
     select
         charge_id,
-        sum(unit_part + flat_part) filter (where question = 'expected') as expected,
-        sum(unit_part + flat_part) filter (where question = 'expected_terms_billed_quantity')
-            as expected_at_billed_quantity,
-        sum(unit_part + flat_part) filter (where question = 'expected_known_in_time') as expected_known_in_time,
-        sum(unit_part + flat_part) filter (where question = 'stripe_price') as at_stripe_price,
-        sum(unit_part + flat_part) filter (where question = 'stripe_price_uncorrected') as at_stripe_price_uncorrected
+        question,
+        case
+            when bool_or(is_floored) and not bool_or(is_floored_by_part)
+                then {{ floor_money('sum(exact_unit_part + exact_flat_part)', 'max(rounding_unit)') }}
+            else sum(unit_part + flat_part)
+        end as amount
     from {{ ref('int_rating__tier_amounts') }}
+    group by charge_id, question
+),
+
+totals as (
+    select
+        charge_id,
+        max(amount) filter (where question = 'expected') as expected,
+        max(amount) filter (where question = 'expected_terms_billed_quantity') as expected_at_billed_quantity,
+        max(amount) filter (where question = 'expected_known_in_time') as expected_known_in_time,
+        max(amount) filter (where question = 'stripe_price') as at_stripe_price,
+        max(amount) filter (where question = 'stripe_price_uncorrected') as at_stripe_price_uncorrected
+    from answers
     group by charge_id
 )
 

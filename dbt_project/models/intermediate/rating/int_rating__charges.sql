@@ -37,6 +37,7 @@ select
         when licences.change_kind is not null then 1 - coalesce(entitlements.entitled_percent, 0)
         else 1
     end as sign_and_discount,
+    voided.item_period_id is not null as is_voided,
     case when voided.item_period_id is not null then 0 else licences.share_seconds end as share_seconds,
     licences.full_seconds,
     licences.charge_kind = 'proration' or licences.share_seconds != licences.full_seconds as is_floored
@@ -70,6 +71,7 @@ select
     terms.grace_percent,
     1::numeric as expected_multiplier,
     1::numeric as sign_and_discount,
+    voided.item_period_id is not null as is_voided,
     -- Usage in a trial is free; so is a voided pause.
     case
         when voided.item_period_id is not null or prices.trial_ended_at >= prices.period_end then 0 else 1

@@ -40,17 +40,30 @@ shared as (
         charges.full_seconds,
         charges.sign_and_discount,
         charges.is_floored,
+        given_back.by_line as is_floored_by_part,
         periods.rounding_unit,
         -- Nine decimals take off what a division by twelve or by seconds leaves behind, before any floor. Without a
         -- division nothing may be taken off: 0.499999999999 of a cent is none.
         case when reached.is_divided or charges.share_seconds != charges.full_seconds then 9 else 30 end as decimals,
-        reached.units * reached.unit_amount * reached.multiplier * charges.sign_and_discount
-        * charges.share_seconds / charges.full_seconds as exact_unit_part,
+        case
+            when given_back.by_line then {{ round_money('whole.unit_part', 'periods.rounding_unit') }}
+            else whole.unit_part
+        end * charges.sign_and_discount * charges.share_seconds / charges.full_seconds as exact_unit_part,
         case when reached.owes_flat_fee then reached.flat_amount else 0 end * reached.multiplier
         * charges.sign_and_discount * charges.share_seconds / charges.full_seconds as exact_flat_part
     from reached
     inner join {{ ref('int_rating__charges') }} as charges on reached.charge_id = charges.charge_id
     inner join {{ ref('int_periods__item_periods') }} as periods on charges.item_period_id = periods.item_period_id
+    -- Flexible mode gives back what was charged, each rounded line by itself: so would a credit that is on no line.
+    cross join lateral (values (reached.units * reached.unit_amount * reached.multiplier)) as whole (unit_part)
+    cross join
+        lateral (
+            values (coalesce(
+                charges.change_kind is not null
+                and charges.sign_and_discount < 0
+                and periods.billing_mode = 'flexible', false
+            ))
+        ) as given_back (by_line)
 )
 
 select
@@ -69,7 +82,10 @@ select
     share_seconds,
     full_seconds,
     is_floored,
+    is_floored_by_part,
     rounding_unit,
+    round(exact_unit_part, decimals) as exact_unit_part,
+    round(exact_flat_part, decimals) as exact_flat_part,
     case
         when is_floored then {{ floor_money('round(exact_unit_part, decimals)', 'rounding_unit') }}
         else {{ round_money('round(exact_unit_part, decimals)', 'rounding_unit') }}

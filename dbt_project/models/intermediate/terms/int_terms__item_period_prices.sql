@@ -53,23 +53,27 @@ intervals as (
     inner join {{ ref('int_terms__price_plans') }} as plans on priced.price_id = plans.price_id
 ),
 
--- One classic line over a backdated start: whole intervals counted back from the end, the rest by the second.
+-- One classic line for the time before a backdated subscription was made: in intervals imagined from its start on, the
+-- last by the second.
 counted as (
     select
         *,
         intervals_about - ({{
-            add_billing_intervals('natural_end', '-intervals_about', 'price_interval', 'price_interval_count')
-        }} < period_start)::int as whole_intervals
+            add_billing_intervals('period_start', 'intervals_about', 'price_interval', 'price_interval_count')
+        }} > natural_end)::int as whole_intervals
     from intervals
 ),
 
 lumped as (
     select
         *,
-        {{ add_billing_intervals('natural_end', '-whole_intervals', 'price_interval', 'price_interval_count') }}
-            as whole_from,
-        {{ add_billing_intervals('natural_end', '-whole_intervals - 1', 'price_interval', 'price_interval_count') }}
-            as rest_from
+        {{ add_billing_intervals('period_start', 'whole_intervals', 'price_interval', 'price_interval_count') }}
+            as whole_until,
+        {{ add_billing_intervals('period_start', 'whole_intervals + 1', 'price_interval', 'price_interval_count') }}
+            as rest_until,
+        free_until is null and interval_after_start != natural_end
+        and (coalesce(is_elapsed_time, false) or (whole_intervals > 1 and interval_before_end != period_start))
+            as is_lump
     from counted
 )
 
@@ -107,12 +111,12 @@ select
     interval_months,
     case
         when free_until >= period_end then 0
-        when whole_intervals > 1 and free_until is null
-            then extract(epoch from (whole_from - rest_from) * whole_intervals + (whole_from - period_start))
+        when is_lump
+            then extract(epoch from (rest_until - whole_until) * whole_intervals + (natural_end - whole_until))
         else extract(epoch from natural_end - coalesce(free_until, period_start))
     end as billable_seconds,
     case
-        when whole_intervals > 1 and free_until is null then extract(epoch from whole_from - rest_from)
+        when is_lump then extract(epoch from rest_until - whole_until)
         when interval_after_start = natural_end or interval_before_end = period_start
             then extract(epoch from natural_end - period_start)
         else extract(epoch from natural_end - interval_before_end)

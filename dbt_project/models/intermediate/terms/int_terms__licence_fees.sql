@@ -6,7 +6,7 @@ with added_inside as (
     from {{ ref('int_billed__lines') }}
     where is_proration
     group by item_period_id
-    having max(gross_amount) > 0 and min(gross_amount) >= 0
+    having max(gross_amount) > 0 and not bool_or(is_credit)
     union
     select item_period_id
     from {{ ref('int_periods__item_periods') }}
@@ -39,12 +39,12 @@ select
     prices.item_period_id,
     coalesce(lines.price_id, prices.price_id) as price_id,
     'price:' || coalesce(lines.price_id, prices.price_id) || ':' || prices.currency as stripe_rate_id,
-    coalesce(lines.quantity, 1) as quantity,
-    case when lines.gross_amount < 0 then -1 else 1 end as direction_sign,
+    lines.quantity,
+    lines.direction_sign,
     extract(epoch from lines.line_end - lines.line_start) as share_seconds
-from {{ ref('int_billed__lines') }} as lines
+from {{ ref('int_billed__prorations') }} as lines
 inner join {{ ref('int_terms__item_period_prices') }} as prices on lines.item_period_id = prices.item_period_id
-where lines.is_proration and prices.usage_type = 'licensed'
+where prices.usage_type = 'licensed'
 union all
 select
     changes.charge_id,

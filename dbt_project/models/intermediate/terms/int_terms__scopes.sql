@@ -34,7 +34,8 @@ candidates as (
                 prices.added_at is not null,
                 listed_plans.plan_key is not null desc,
                 prices.period_start desc,
-                prices.unit_amount_decimal desc nulls last,
+                -- A tiered licence has no unit amount to compare by: it is the plan, not the add-on beside it.
+                prices.unit_amount_decimal desc nulls first,
                 prices.item_period_id
         ) as choice
     from scopes

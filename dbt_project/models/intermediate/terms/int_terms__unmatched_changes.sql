@@ -4,13 +4,12 @@
 with lines as (
     select
         item_period_id,
-        case when gross_amount < 0 then -1 else 1 end as direction_sign,
+        direction_sign,
         line_start,
         min(price_id) as price_id,
         sum(quantity) as quantity
-    from {{ ref('int_billed__lines') }}
-    where is_proration
-    group by item_period_id, gross_amount < 0, line_start
+    from {{ ref('int_billed__prorations') }}
+    group by item_period_id, direction_sign, line_start
 ),
 
 candidates as (

@@ -14,6 +14,7 @@ select
     quantity,
     unit_amount_decimal,
     is_proration,
+    nullif(credited_items, 'null'::jsonb) as credited_items,
     description,
     discountable as is_discountable,
     metadata,
