@@ -17,6 +17,7 @@ select
     steps.phase,
     steps.stripe_event_name,
     steps.is_billed_by_stripe,
+    steps.is_voided,
     steps.interval_months,
     steps.authority,
     steps.contract_id,
