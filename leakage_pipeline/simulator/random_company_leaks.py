@@ -157,6 +157,8 @@ def _no_item(scene: Scene, member: Member, offers: list[MeterOffer]) -> Planted 
     ruled = [o for o in offers if o.log_name in agreed or (o.is_listed and _is_listed(member))]
     if not ruled or not any(item.name == "base" for item in member.create.items):
         return None
+    if _has_lump(member):
+        return None
     offer = scene.rng.choice(ruled)
     name = offer.log_name.rpartition("_")[2]
     items = tuple(item for item in member.create.items if item.name != name)
@@ -297,7 +299,7 @@ def _seats(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
 def _discount(variant: str) -> Variant:
     def plant(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
         create = member.create
-        if create.discounts or _is_credited(member):
+        if create.discounts or _is_credited(member) or _has_lump(member):
             return None
         granted = 0
         percent = scene.rng.choice((10, 20, 25, 50))
@@ -316,6 +318,14 @@ def _discount(variant: str) -> Variant:
         return Planted(right, member.life(), kind, variant, lambda _: create is not None)
 
     return plant
+
+
+def _has_lump(member: Member) -> bool:
+    """Whether its first usage line spans the time before and after it was made, its fees do not.
+
+    A label has one period for both; which one usage without an item falls in, no line can tell.
+    """
+    return member.create.backdate_to is not None and member.create.mode == "classic"
 
 
 def _discounted(member: Member, percent: int) -> Create:

@@ -1,5 +1,6 @@
 """Hypothesis strategies of prices, terms and charges, with the bounds of tiers drawn on purpose."""
 
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
@@ -94,11 +95,11 @@ def charges(draw: st.DrawFn, prices: st.SearchStrategy[oracle.Price] = PRICES) -
 
 @st.composite
 def prorations(draw: st.DrawFn) -> Charge:
-    """A part of a period, credited or charged, floored as Stripe does."""
+    """A part of a period, credited or charged, floored once, as Stripe does."""
     full = draw(MONTHS_IN_SECONDS)
     units = Decimal(draw(st.integers(0, 500)))
     # Prices of licences: whole minor units, or a few decimals of one.
-    price = oracle.per_unit(draw(decimals(10**7, 4)))
+    price = draw(st.one_of(st.builds(oracle.per_unit, decimals(10**7, 4)), GRADUATED, VOLUME))
     return Charge(
         agreed=oracle.Terms(price),
         used=units,
@@ -110,3 +111,9 @@ def prorations(draw: st.DrawFn) -> Charge:
         is_credit=draw(st.booleans()),
         is_floored=True,
     )
+
+
+@st.composite
+def credits_by_line(draw: st.DrawFn) -> Charge:
+    """What flexible billing mode gives back of a fee: each of its lines by itself."""
+    return replace(draw(prorations()), is_credit=True, by_line=True)

@@ -184,6 +184,7 @@ def rate(
     intervals: Fraction = ONE,
     is_credit: bool = False,
     is_floored: bool = False,
+    by_line: bool = False,
 ) -> Decimal:
     """The amount as invoice lines give it: each tier's units and each fee rounded by itself.
 
@@ -194,15 +195,21 @@ def rate(
         share: Part of the period that is charged.
         intervals: Intervals of the price in the period: a twelfth of a yearly price for a month.
         is_credit: Whether the old configuration is given back.
-        is_floored: Whether proration rounds it.
+        is_floored: Whether proration rounds it: the share of the whole fee, once.
+        by_line: Whether proration gives back each line of the fee by itself.
     """
-    factor = share * intervals * (-1 if is_credit else 1)
-    rounded = currency.floored if is_floored else currency.nearest
-    total = ZERO
-    for part in parts(terms, quantity):
-        total += rounded(part.units * part.unit_amount * factor)
-        total += rounded(part.flat_amount * factor)
-    return total
+    factor = share * (-1 if is_credit else 1)
+    lines = [
+        amount * intervals
+        for part in parts(terms, quantity)
+        for amount in (part.units * part.unit_amount, part.flat_amount)
+    ]
+    if by_line:
+        charged = [Fraction(currency.nearest(line)) for line in lines]
+        return sum((currency.floored(line * factor) for line in charged), ZERO)
+    if is_floored:
+        return currency.floored(sum(lines, Fraction(0)) * factor)
+    return sum((currency.nearest(line * factor) for line in lines), ZERO)
 
 
 def change(

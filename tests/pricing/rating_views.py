@@ -25,7 +25,8 @@ create table intermediate.int_rating__charges (
     is_billed_by_stripe boolean, expected_quantity numeric, billed_quantity numeric,
     known_in_time_quantity numeric,
     included_quantity numeric, grace_percent numeric, expected_multiplier numeric,
-    sign_and_discount numeric, share_seconds numeric, full_seconds numeric, is_floored boolean
+    sign_and_discount numeric, share_seconds numeric, full_seconds numeric, is_floored boolean,
+    change_kind text
 );
 create table intermediate.int_terms__rates (
     rate_id text, tiers_mode text, divide_by numeric, round_mode text
@@ -37,7 +38,9 @@ create table intermediate.int_terms__rate_tiers (
 create table intermediate.int_recovery__metered_corrections (
     charge_id text, quantity_change numeric
 );
-create table intermediate.int_periods__item_periods (item_period_id text, rounding_unit integer);
+create table intermediate.int_periods__item_periods (
+    item_period_id text, rounding_unit integer, billing_mode text
+);
 """
 
 
@@ -63,6 +66,7 @@ class Charge:
     seconds: tuple[int, int] = (1, 1)
     is_credit: bool = False
     is_floored: bool = False
+    by_line: bool = False
 
     def amounts(self) -> tuple[Decimal, Decimal, Decimal]:
         """What the oracle gives: expected, expected at the billed quantity, at Stripe's price."""
@@ -81,6 +85,7 @@ class Charge:
             intervals=intervals,
             is_credit=self.is_credit,
             is_floored=self.is_floored,
+            by_line=self.by_line,
         )
 
 
@@ -146,10 +151,12 @@ def _fill(cursor: psycopg2.extensions.cursor, charges: Iterable[Charge]) -> None
                 ),
                 _numeric(charge.intervals),
                 *(-1 if charge.is_credit else 1, *charge.seconds, charge.is_floored),
+                "removed" if charge.by_line else None,
             )
         )
         step = charge.currency.step * 10**charge.currency.exponent
-        periods.append((f"period_{index}", int(step)))
+        mode = "flexible" if charge.by_line else "classic"
+        periods.append((f"period_{index}", int(step), mode))
     execute_values(cursor, "insert into intermediate.int_rating__charges values %s", rows)
     execute_values(cursor, "insert into intermediate.int_terms__rates values %s", rates)
     execute_values(cursor, "insert into intermediate.int_terms__rate_tiers values %s", tiers)

@@ -156,7 +156,7 @@ def _amount(finding: Row) -> Decimal:
     if kind == "minimum_shortfall":
         return evidence["minimum_commitment"] - evidence["expected_net"]
     charges = [_numbers(charge) for charge in _charges(finding)]
-    steps = [_steps(charge) for charge in charges]
+    steps = [_bridge_steps(charge) for charge in charges]
     step_name = _STEP_OF[kind]
     if evidence.get("reason") in {"line_absent", "line_too_low", "line_edited"}:
         step_name = "rating"
@@ -174,7 +174,7 @@ _STEP_OF = {
 }
 
 
-def _steps(charge: Mapping[str, Decimal]) -> dict[str, Decimal]:
+def _bridge_steps(charge: Mapping[str, Decimal]) -> dict[str, Decimal]:
     return {
         "discount": charge["expected_net"] - charge["net_at_billed_discount"],
         "quantity": charge["net_at_billed_discount"] - charge["net_at_billed_quantity"],

@@ -80,7 +80,7 @@ def test_sql_and_oracle_agree_to_the_minor_unit(
 
 
 @PROPERTY
-@given(st.lists(drawn.prorations(), min_size=1, max_size=8))
+@given(st.lists(st.one_of(drawn.prorations(), drawn.credits_by_line()), min_size=1, max_size=8))
 def test_prorations_agree_to_the_minor_unit(
     rating: psycopg2.extensions.connection, charges: list[Charge]
 ) -> None:

@@ -9,9 +9,10 @@ with summed as (
         charge_id,
         tier_index,
         rounding_unit,
-        sum(exact_unit_part + exact_flat_part) over upto - exact_unit_part - exact_flat_part as sum_before,
-        sum(exact_unit_part + exact_flat_part) over upto - exact_flat_part as sum_with_unit,
-        sum(exact_unit_part + exact_flat_part) over upto as sum_with_flat
+        round(sum(exact_unit_part + exact_flat_part) over upto - exact_unit_part - exact_flat_part, decimals)
+            as sum_before,
+        round(sum(exact_unit_part + exact_flat_part) over upto - exact_flat_part, decimals) as sum_with_unit,
+        round(sum(exact_unit_part + exact_flat_part) over upto, decimals) as sum_with_flat
     from {{ ref('int_rating__tier_amounts') }}
     where question = 'expected' and is_floored and not is_floored_by_part
     window upto as (partition by charge_id order by tier_index)

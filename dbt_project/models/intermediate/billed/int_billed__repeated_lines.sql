@@ -110,7 +110,9 @@ tried as (
             case
                 when counted.quantity = 0 then tiers.flat_amount = counted.amount
                 else
-                    tiers.unit_amount = counted.unit_amount_decimal
+                    coalesce(counted.unit_amount_decimal, tiers.unit_amount) = tiers.unit_amount
+                    -- A line of a tiered price need not say its unit amount; its amount does, rounded.
+                    and abs(tiers.unit_amount * counted.quantity - counted.amount) <= 5
                     and least(tried_units.units, coalesce(tiers.up_to, tried_units.units)) - tiers.from_quantity
                     = counted.quantity
             end

@@ -55,22 +55,30 @@ candidates as (
         and (discounts.end_at is null or unstated.invoiced_at < discounts.end_at)
 ),
 
+given_then as (
+    select distinct
+        candidates.item_period_id,
+        candidates.discount_id
+    from candidates
+    inner join given
+        on
+            candidates.discount_id = given.discount_id
+            and candidates.subscription_id = given.subscription_id
+            and candidates.invoiced_at <= given.given_at
+            and given.given_at < candidates.invoiced_at + interval '1 hour'
+    where given.has_counted
+),
+
 active as (
     select
         candidates.*,
         min(candidates.breadth) over (partition by candidates.item_period_id) as own_breadth,
         min(case when not candidates.has_line then candidates.invoiced_at end)
             over (partition by candidates.discount_id) as first_invoiced_at,
-        exists(
-            select 1 from given
-            where
-                given.discount_id = candidates.discount_id
-                and given.has_counted
-                and given.subscription_id = candidates.subscription_id
-                and given.given_at >= candidates.invoiced_at
-                and given.given_at < candidates.invoiced_at + interval '1 hour'
-        ) as is_given_then
+        given_then.discount_id is not null as is_given_then
     from candidates
+    left join given_then
+        on candidates.item_period_id = given_then.item_period_id and candidates.discount_id = given_then.discount_id
 )
 
 select

@@ -1,5 +1,6 @@
 -- What no invoice states a discount of, with the instant at which its invoice is made: periods without a line, or with
--- lines of nothing, and usage of a meter that the subscription has no item for.
+-- lines of nothing, and usage of a meter that the subscription has no item for. Of time before a backdated subscription
+-- was made, the first invoice is that of its making.
 select
     prices.item_period_id,
     prices.item_period_id as owner_item_period_id,
@@ -9,8 +10,13 @@ select
     prices.currency,
     prices.product_id,
     billed.item_period_id is not null as has_line,
-    case when prices.usage_type = 'metered' then prices.period_end else prices.period_start end as invoiced_at
+    greatest(
+        case when prices.usage_type = 'metered' then prices.period_end else prices.period_start end,
+        subscriptions.created_at
+    ) as invoiced_at
 from {{ ref('int_terms__item_period_prices') }} as prices
+inner join {{ ref('stg_stripe__subscriptions') }} as subscriptions
+    on prices.subscription_id = subscriptions.subscription_id
 left join {{ ref('int_billed__periods') }} as billed on prices.item_period_id = billed.item_period_id
 where billed.item_period_id is null or billed.gross_amount = 0
 union all
@@ -23,7 +29,9 @@ select
     prices.currency,
     null as product_id,
     false as has_line,
-    prices.period_end as invoiced_at
+    greatest(prices.period_end, subscriptions.created_at) as invoiced_at
 from {{ ref('int_terms__metered_charges') }} as charges
 inner join {{ ref('int_terms__item_period_prices') }} as prices on charges.item_period_id = prices.item_period_id
+inner join {{ ref('stg_stripe__subscriptions') }} as subscriptions
+    on prices.subscription_id = subscriptions.subscription_id
 where not charges.is_metered_at_stripe

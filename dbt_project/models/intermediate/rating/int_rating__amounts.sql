@@ -7,7 +7,9 @@ with answers as (
         question,
         case
             when bool_or(is_floored) and not bool_or(is_floored_by_part)
-                then {{ floor_money('sum(exact_unit_part + exact_flat_part)', 'max(rounding_unit)') }}
+                then {{ floor_money(
+                    'round(sum(exact_unit_part + exact_flat_part), max(decimals))', 'max(rounding_unit)'
+                ) }}
             else sum(unit_part + flat_part)
         end as amount
     from {{ ref('int_rating__tier_amounts') }}

@@ -84,8 +84,9 @@ select
     is_floored,
     is_floored_by_part,
     rounding_unit,
-    round(exact_unit_part, decimals) as exact_unit_part,
-    round(exact_flat_part, decimals) as exact_flat_part,
+    decimals,
+    exact_unit_part,
+    exact_flat_part,
     case
         when is_floored then {{ floor_money('round(exact_unit_part, decimals)', 'rounding_unit') }}
         else {{ round_money('round(exact_unit_part, decimals)', 'rounding_unit') }}
