@@ -201,9 +201,14 @@ def contract_of(member: Member) -> dict[str, Any]:
             "interval": "month",
             "included_usage": {},
             "overage_rates": {},
-            "effective_date": day_text(member.create.at - 400 * DAY),
+            "effective_date": _agreed_on(member.create),
         }
     return member.contract
+
+
+def _agreed_on(create: Create) -> str:
+    """Well before the first period, also where that is backdated."""
+    return day_text((create.backdate_to or create.at) - 400 * DAY)
 
 
 def own_price(member: Member, like: BilledPrice, rate: Rate) -> BilledPrice:
@@ -252,6 +257,8 @@ def draw_beginning(scene: Scene, member: Member) -> None:
         begun = add_intervals(create.at, interval, count, -rng.randint(0, 2))
         begun -= rng.randint(1, DAY - 1 if interval == "day" else 5 * DAY)
         member.create = replace(create, backdate_to=begun)
+        if member.contract is not None:
+            member.contract["effective_date"] = _agreed_on(member.create)
 
 
 def draw_discount(scene: Scene, member: Member) -> None:

@@ -15,10 +15,8 @@ from leakage_pipeline.simulator.billing_engine.commands import (
     Create,
     Discount,
 )
-from leakage_pipeline.simulator.billing_engine.edits import InvoiceEdit
-from leakage_pipeline.simulator.billing_engine.ledger import Line, Span, Subscription
+from leakage_pipeline.simulator.billing_engine.ledger import Span
 from leakage_pipeline.simulator.billing_engine.prices import BilledPrice, exponent
-from leakage_pipeline.simulator.billing_engine.settlement import CreditNoteOrder
 from leakage_pipeline.simulator.ground_truth import Label
 from leakage_pipeline.simulator.pricing import Rate
 from leakage_pipeline.simulator.random_company_customers import (
@@ -27,6 +25,11 @@ from leakage_pipeline.simulator.random_company_customers import (
     contract_of,
 )
 from leakage_pipeline.simulator.random_company_leaks_changes import unbilled_change
+from leakage_pipeline.simulator.random_company_leaks_invoices import (
+    is_credited,
+    line_edit,
+    missing_invoice,
+)
 from leakage_pipeline.simulator.random_company_planted import (
     DAY,
     GRACE,
@@ -65,7 +68,7 @@ def _scaled(rate: Rate, numerator: int) -> Rate:
 def _licence_price(numerator: int, kind: str) -> Variant:
     def plant(_: Scene, member: Member, __: list[MeterOffer]) -> Planted | None:
         base = next((i for i in member.create.items if i.name == "base"), None)
-        if base is None or not _is_ruled(member) or _is_credited(member):
+        if base is None or not _is_ruled(member) or is_credited(member):
             return None
         price = replace(
             base.price,
@@ -79,11 +82,6 @@ def _licence_price(numerator: int, kind: str) -> Variant:
         return Planted(member.life(), wrong, kind, "licence", is_fee)
 
     return plant
-
-
-def _is_credited(member: Member) -> bool:
-    """Whether a cancellation gives back a part of the fee: rounded by itself, cent by cent."""
-    return any(isinstance(command, Cancel) and command.prorate for command in member.later)
 
 
 def _is_ruled(member: Member) -> bool:
@@ -190,92 +188,6 @@ def _final_usage(scene: Scene, member: Member, offers: list[MeterOffer]) -> Plan
     )
 
 
-# ---------------------------------------------------------------- invoices and lines
-
-
-def _missing_invoice(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
-    right = member.life()
-    ending = member.later[-1] if member.later else None
-    if member.create.discounts and _is_credited(member):
-        return None  # what the credit of a fee without a line holds of a discount, nobody can tell
-    renewals = [
-        invoice
-        for invoice in bill(right, scene.as_of).subscriptions[0].invoices
-        if invoice.reason == "subscription_cycle"
-        and invoice.finalizes_at < scene.as_of
-        # A final invoice that is not made is another leak: the last usage is lost.
-        and not (isinstance(ending, Cancel) and invoice.created >= ending.at)
-    ]
-    if not renewals:
-        return None
-    act = scene.rng.choice(("remove", "void"))
-    edit = InvoiceEdit(scene.rng.choice(renewals).invoice_id, act)  # type: ignore[arg-type]
-    wrong = replace(right, edits=(edit,))
-    return Planted(right, wrong, "missing_invoice", act, lambda _: True, grace=GRACE)
-
-
-def _line_edit(act: str, kind: str) -> Variant:
-    def plant(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
-        right = member.life()
-        billed = bill(right, scene.as_of)
-        lines = [
-            line
-            for sub, line in billed.lines
-            if line.net > 0
-            and line.kind != "proration"
-            and (act == "repeat_line" or line.price.meter is not None)
-            # What the final invoice lacks is final_usage_lost, what is alone a missing invoice.
-            and not (act == "drop_line" and (_is_final(line, member) or _is_alone(line, sub)))
-        ]
-        if not lines:
-            return None
-        line = scene.rng.choice(lines)
-        edit = InvoiceEdit(line.invoice_id or "", act, line.line_id)  # type: ignore[arg-type]
-        meter = line.price.meter
-        log_name = next(
-            (o.log_name for o in member.plan.meters if meter and o.meter == meter), None
-        )
-        wrong = replace(right, edits=(edit,))
-        credit = _credit_of_repetition(scene, wrong, line) if act == "repeat_line" else None
-        if credit is not None:
-            wrong = replace(wrong, credits=(*wrong.credits, credit))
-        return Planted(
-            *(right, wrong, kind, act),
-            counts=lambda other: other.item_id == line.item_id,
-            meter=log_name,
-            credited=0 if credit is None else credit.amount,
-        )
-
-    return plant
-
-
-def _credit_of_repetition(scene: Scene, wrong: Life, line: Line) -> CreditNoteOrder | None:
-    """Somebody may have noticed: a part of the repeated line, or all of it, is credited."""
-    billed = bill(wrong, scene.as_of)
-    owner = next(
-        invoice
-        for invoice in billed.subscriptions[0].invoices
-        if invoice.invoice_id == line.invoice_id
-    )
-    latest = min(owner.finalizes_at + 13 * DAY, scene.as_of - 2 * HOUR)
-    if latest <= owner.finalizes_at + HOUR or scene.rng.random() >= CREDITED_SHARE:
-        return None
-    amount = scene.rng.choice((line.net, scene.rng.randint(1, line.net)))
-    at = scene.rng.randint(owner.finalizes_at + HOUR, latest)
-    return CreditNoteOrder(owner.invoice_id, len(owner.lines) - 1, amount, at)
-
-
-def _is_final(line: Line, member: Member) -> bool:
-    """Whether the line bills the last usage of a subscription that was cancelled at once."""
-    return any(isinstance(command, Cancel) and line.end == command.at for command in member.later)
-
-
-def _is_alone(line: Line, sub: Subscription) -> bool:
-    """Whether the invoice would bill nothing else of its instant."""
-    owner = next(entry for entry in sub.invoices if entry.invoice_id == line.invoice_id)
-    return all(other is line or other.kind == "proration" for other in owner.lines)
-
-
 # ---------------------------------------------------------------- seats, discounts, minimums
 
 
@@ -299,7 +211,7 @@ def _seats(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
 def _discount(variant: str) -> Variant:
     def plant(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | None:
         create = member.create
-        if create.discounts or _is_credited(member) or _has_lump(member):
+        if create.discounts or is_credited(member) or _has_lump(member):
             return None
         granted = 0
         percent = scene.rng.choice((10, 20, 25, 50))
@@ -340,6 +252,8 @@ def _minimum(scene: Scene, member: Member, _: list[MeterOffer]) -> Planted | Non
     create = member.create
     if member.plan.rhythm != ("month", 1) or member.end is not None or create.anchor is not None:
         return None
+    if _has_lump(member):
+        return None  # no minimum is asked for a period that is no whole one
     totals = [net for _, net in _totals(bill(member.life(), scene.as_of)).values()]
     minimum = max(totals, default=0) + scene.rng.randint(1, 5000) * 10
     value = Decimal(minimum).scaleb(-exponent(member.buyer.currency))
@@ -369,10 +283,10 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
         _licence_price(13, "overbilled_price"),
         _meter_price(13, "overbilled_price"),
     ),
-    "missing_overage": (_no_item, _line_edit("drop_line", "missing_overage")),
+    "missing_overage": (_no_item, line_edit("drop_line", "missing_overage")),
     "unreported_usage": (_usage(0),),
     "overbilled_usage": (_usage(2),),
-    "double_charge": (_line_edit("repeat_line", "double_charge"),),
+    "double_charge": (line_edit("repeat_line", "double_charge"),),
     "seat_leakage": (_seats,),
     "incorrect_discount": tuple(
         _discount(variant)
@@ -381,7 +295,7 @@ VARIANTS: dict[str, tuple[Variant, ...]] = {
             "not_given",
         )
     ),
-    "missing_invoice": (_missing_invoice,),
+    "missing_invoice": (missing_invoice,),
     "final_usage_lost": (_final_usage,),
     "unbilled_proration": (unbilled_change,),
     "minimum_shortfall": (_minimum,),
