@@ -148,12 +148,29 @@ def doctor() -> None:
     show_default=True,
     help="With --score: how many companies, from --seed on.",
 )
-def demo(customers: int, seed: int, as_of: datetime | None, *, score: bool, seeds: int) -> None:
+@click.option(
+    "--second-month",
+    is_flag=True,
+    help="Approve and send what can be recovered, bill a month, audit again, compare the books.",
+)
+def demo(
+    customers: int,
+    seed: int,
+    as_of: datetime | None,
+    *,
+    score: bool,
+    seeds: int,
+    second_month: bool,
+) -> None:
     """Audit a simulated company whose leaks are known, and compare."""
     from leakage_pipeline.simulator.demo import run_demo, run_scoreboard
 
     console, now = terminal.console(), terminal.now()
-    if score:
+    if second_month:
+        from leakage_pipeline.simulator.two_months import run_two_months
+
+        run_two_months(customers=customers, seed=seed, as_of=as_of, console=console, now=now)
+    elif score:
         wanted = range(seed, seed + seeds)
         run_scoreboard(customers=customers, seeds=wanted, as_of=as_of, console=console, now=now)
     else:

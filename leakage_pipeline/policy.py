@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from leakage_pipeline.config_types import Amount, Count, StrictModel, Text, TimeZone
-from leakage_pipeline.recovery.limits import ActionLimits, Crm
+from leakage_pipeline.recovery.limits import ActionLimits, Crm, MessagePolicy
 
 _HIGHEST_SOFT_CAP = 1000
 SlackReader = Literal["engineering", "finance", "sales", "support", "high", "critical"]
@@ -68,7 +68,10 @@ class Policy(StrictModel):
     soft_cap_pct: tuple[Annotated[Count, Field(gt=0, le=_HIGHEST_SOFT_CAP)], ...] = (80, 90, 100)
     action_mode: Literal["off", "dry_run", "approve", "auto"] = "off"
     action_limits: ActionLimits = ActionLimits()
+    # Where a credit note puts what the customer has paid: off the next invoices, or back at once.
+    paid_back_to: Literal["balance", "card"] = "balance"
     crm: Crm = Crm()
+    messages: MessagePolicy = MessagePolicy()
     classifier: ClassifierPolicy = ClassifierPolicy()
     slack: SlackPolicy = SlackPolicy()
     # Folder with a company's own messages to customers; what it lacks is ours.

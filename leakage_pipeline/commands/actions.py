@@ -3,18 +3,20 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from leakage_pipeline.classification.wording import money, period
+from leakage_pipeline.classification.wording import money, period, plural
 from leakage_pipeline.commands.review import opened
 from leakage_pipeline.recovery import guards, ledger, sending, undo
-from leakage_pipeline.recovery.crm import plan_deals, receiver_from
+from leakage_pipeline.recovery.lanes import deliveries, plan_all
 from leakage_pipeline.recovery.ledger import Action
-from leakage_pipeline.recovery.planning import plan
+from leakage_pipeline.recovery.messages import MAIL
 from leakage_pipeline.recovery.stripe_writer import StripeWriter
 from leakage_pipeline.settings import Settings
 
@@ -25,34 +27,40 @@ OPEN = ("planned", "approved", "sent", "failed")
 def plan_again(settings: Settings, console: Console) -> None:
     """Plan from the newest audit, as the nightly run does."""
     with opened(settings) as conn:
-        done = plan(conn, settings.policy.action_mode, _audited_at(conn))
-        plan_deals(conn, settings, _audited_at(conn))
+        plans = plan_all(conn, settings, _audited_at(conn))
     if settings.policy.action_mode == "off":
         _print(console, "policy.action_mode is off: nothing is planned")
         return
+    done = plans.corrections
     _print(
         console,
-        f"{done.planned} planned, {done.held} of them held for a person, "
-        f"{done.withdrawn} withdrawn",
+        f"{plural(done.planned, 'correction')} planned, {done.held} of them held for a person, "
+        f"{done.withdrawn} withdrawn; {plural(plans.deals, 'deal')}, "
+        f"{plural(plans.messages, 'message')}, "
+        f"{plural(plans.subscription_changes, 'subscription change')}",
     )
 
 
-def print_list(settings: Settings, statuses: Sequence[str], console: Console) -> None:
-    """Print the actions of these states, the largest amount first."""
+def print_list(
+    settings: Settings, statuses: Sequence[str], console: Console, kinds: Sequence[str] = ()
+) -> None:
+    """Print the actions of these states and kinds (none: all), the largest amount first."""
     with opened(settings) as conn:
-        actions = ledger.read(conn, statuses or OPEN)
+        found = ledger.read(conn, statuses or OPEN)
+    actions = [action for action in found if not kinds or action.action in kinds]
     if not actions:
         console.print("No actions.")
         return
-    table = Table(title=f"{len(actions)} actions", title_justify="left")
-    for name in ("id", "status", "action", "finding", "customer"):
+    table = Table(title=plural(len(actions), "action"), title_justify="left")
+    for name in ("id", "status", "action", "finding", "customer", "period"):
         table.add_column(name, overflow="fold")
     table.add_column("amount", justify="right")
     table.add_column("why it waits", overflow="fold")
     for action in actions:
         table.add_row(
             *(action.action_id[:SHOWN_ID], action.status, action.action, action.leakage_type),
-            *(Text(action.customer_id or ""), money(action.amount, action.currency)),
+            *(Text(action.customer_id or ""), period(action.window_start, action.window_end)),
+            money(action.amount, action.currency),
             Text(action.held_because or action.error or ""),
         )
     console.print(table)
@@ -89,15 +97,15 @@ def run(settings: Settings, console: Console, *, now: datetime, dry: bool) -> No
         if mode == "dry_run":
             _print_dry_run(conn, settings, console)
             return
-        writer, crm = StripeWriter.from_settings(settings), receiver_from(settings)
-        report = sending.run(conn, settings.policy, writer, now, crm)
+        writer = StripeWriter.from_settings(settings)
+        report = sending.run(conn, settings.policy, writer, now, deliveries(settings, writer))
     for action, outcome in report.outcomes:
         _print(
             console,
             f"{action.action_id[:SHOWN_ID]} {action.action} {action.customer_id} "
             f"{money(action.amount, action.currency)}: {outcome}",
         )
-    _print(console, report.stopped or f"{len(report.outcomes)} actions looked at")
+    _print(console, report.stopped or f"{plural(len(report.outcomes), 'action')} looked at")
 
 
 def revert(
@@ -142,7 +150,10 @@ def _print_dry_run(conn: Connection, settings: Settings, console: Console) -> No
             f"held: {action.action_id[:SHOWN_ID]} {action.action} {action.customer_id} "
             f"{money(action.amount, action.currency)}: {action.held_because}",
         )
-    _print(console, f"{len(found)} actions would be sent, {len(held)} are held; nothing was sent")
+    _print(
+        console,
+        f"{plural(len(found), 'action')} would be sent, {len(held)} held; nothing was sent",
+    )
 
 
 def _describe(console: Console, action: Action) -> None:
@@ -157,10 +168,19 @@ def _describe(console: Console, action: Action) -> None:
     for name in ("billed", "metered"):
         if name in action.before and name in action.after:
             _print(console, f"  {name}: {action.before[name]} -> {action.after[name]}")
+    if action.before.get("periods", 1) > 1:
+        total = action.before.get("total")
+        amount = money(None if total is None else Decimal(total), action.currency)
+        periods = plural(action.before["periods"], "period")
+        _print(console, f"  speaks of the newest of {periods}, which come to {amount}")
     for request in action.request:
         _print(console, f"  {request['method']} {request['path']}")
+        if action.action == MAIL:
+            _describe_mail(console, request["params"])
+            continue
         _print(console, f"  Idempotency-Key: {request['idempotency_key']}")
-        for line in json.dumps(request["params"], indent=2, default=str).splitlines():
+        shown = json.dumps(request["params"], indent=2, default=str, ensure_ascii=False)
+        for line in shown.splitlines():
             _print(console, f"  {line}")
     for label, value in (
         ("held", action.held_because),
@@ -170,6 +190,12 @@ def _describe(console: Console, action: Action) -> None:
     ):
         if value:
             _print(console, f"  {label}: {value}")
+
+
+def _describe_mail(console: Console, params: dict[str, Any]) -> None:
+    _print(console, f"  Subject: {params['subject']}\n")
+    for line in str(params["text"]).splitlines():
+        _print(console, f"  {line}" if line else "")
 
 
 def _audited_at(conn: Connection) -> datetime:

@@ -33,11 +33,12 @@ def plan() -> None:
 
 @actions.command(name="list")
 @click.option("--status", type=click.Choice(_STATUSES), multiple=True, help="Default: open ones.")
-def list_(status: tuple[str, ...]) -> None:
+@click.option("--action", "kinds", multiple=True, help="Only these, such as credit_note.")
+def list_(status: tuple[str, ...], kinds: tuple[str, ...]) -> None:
     """List actions, the largest amount first."""
     from leakage_pipeline.commands.actions import print_list
 
-    print_list(load_settings(), status, terminal.console())
+    print_list(load_settings(), status, terminal.console(), kinds)
 
 
 @actions.command()
@@ -73,7 +74,7 @@ def run(*, dry_run: bool) -> None:
 @click.option("--reason", required=True, help="Why; stands in the audit log.")
 @_BY
 def revert(action_id: str, reason: str, by: str) -> None:
-    """Take an action back: withdraw it, delete the pending item, cancel the fresh event."""
+    """Take an action back: withdraw it, or undo it at Stripe where Stripe still lets one."""
     from leakage_pipeline.commands.actions import revert as take_back
 
     take_back(load_settings(), action_id, reason, terminal.console(), by=by, at=terminal.now())

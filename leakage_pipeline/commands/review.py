@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from leakage_pipeline.classification.wording import money
+from leakage_pipeline.classification.wording import money, plural
 from leakage_pipeline.commands.report import newest_audit
 from leakage_pipeline.publishing.arithmetic import charge_lines, facts
 from leakage_pipeline.publishing.csv_export import to_csv
@@ -57,13 +57,14 @@ def print_queue(
     """
     with opened(settings) as connection:
         rows = queue.read_queue(connection, filters, limit)
+        count = queue.count_queue(connection, filters) if limit else len(rows)
     if as_csv:
         sys.stdout.write(to_csv(CSV_COLUMNS, rows))
         return
     if not rows:
         console.print("Nothing to review.")
         return
-    table = Table(title=f"{len(rows)} findings, by expected recovery", title_justify="left")
+    table = Table(title=f"{_of(len(rows), count)}, by expected recovery", title_justify="left")
     for name in ("id", "status", "severity", "type", "customer"):
         table.add_column(name, overflow="fold")
     for name in ("amount", "confidence", "priority"):
@@ -169,3 +170,8 @@ def note(by: str, at: datetime, text: str) -> Step:
 def undo(by: str, at: datetime) -> Step:
     """The step that takes the newest one back."""
     return lambda conn, detection_id: decisions.undo(conn, detection_id, by=by, at=at)
+
+
+def _of(shown: int, count: int) -> str:
+    findings = plural(count, "finding")
+    return findings if shown == count else f"{shown} of {findings}"

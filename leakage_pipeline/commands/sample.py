@@ -41,6 +41,9 @@ def print_sample(settings: Settings, month: str | None, console: Console) -> Non
         cells = [Text(text or "") for text in (*texts, row["checked_by"], row["note"])]
         table.add_row(*cells)
     console.print(table)
+    if any(row["verdict"] is None for row in rows):
+        hint = "Then: leakage review sample record CUSTOMER --verdict right|missed|wrong --note ..."
+        console.print(hint, highlight=False, soft_wrap=True)
     if told:
         console.print(Text(told["sentence"]), highlight=False, soft_wrap=True)
 

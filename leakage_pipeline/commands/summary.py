@@ -11,7 +11,7 @@ import psycopg2.extensions
 from rich.console import Console
 from rich.table import Table
 
-from leakage_pipeline.classification.wording import exponent
+from leakage_pipeline.classification.wording import exponent, plural
 
 DIRECTIONS = ("leak", "overbilling", "risk", "opportunity")
 _QUERY = """
@@ -80,7 +80,7 @@ def print_summary(
             )
         console.print(table)
     if failed_checks:
-        console.print(f"{len(failed_checks)} checks failed:", style="yellow")
+        console.print(f"{plural(len(failed_checks), 'check')} failed:", style="yellow")
         for name in failed_checks:
             console.print(f"  {name}", style="yellow", highlight=False)
     else:

@@ -51,6 +51,14 @@ _RECOVERED = """
     group by 1, 2
     order by 3 desc, 1
 """
+_GIVEN_BACK = """
+    select leakage_type, lower(currency) as currency, sum(corrected_amount) as amount,
+        count(distinct customer_id) as customers
+    from marts.fct_overbilling_corrected
+    where corrected_at >= %(since)s and corrected_at < %(until)s and corrected_amount > 0
+    group by 1, 2
+    order by 3 desc, 1
+"""
 
 
 @dataclass(frozen=True)
@@ -251,12 +259,14 @@ def _changes(
         and not night.dismissed.issuperset(state.detections)
     ]
     since = earlier.told_at if earlier else None
+    window = (since or as_of - _FIRST_WINDOW, as_of)
     return Changes(
         since=since,
         new=[topic for topic, state in matched if state is None],
         changed=changed,
         gone=gone,
-        recovered=[] if owners else _recovered(conn, since or as_of - _FIRST_WINDOW, as_of),
+        recovered=[] if owners else _between(conn, _RECOVERED, *window),
+        given_back=[] if owners else _between(conn, _GIVEN_BACK, *window),
         unchanged=len(known) - len(changed),
     )
 
@@ -275,9 +285,11 @@ def _told_as(
     return before[max(sorted(shared), key=shared.__getitem__)] if shared else None
 
 
-def _recovered(conn: Connection, since: datetime, until: datetime) -> list[Mapping[str, Any]]:
+def _between(
+    conn: Connection, statement: str, since: datetime, until: datetime
+) -> list[Mapping[str, Any]]:
     with conn.cursor(cursor_factory=RealDictCursor) as cursor:
-        cursor.execute(_RECOVERED, {"since": since, "until": until})
+        cursor.execute(statement, {"since": since, "until": until})
         return [dict(row) for row in cursor.fetchall()]
 
 

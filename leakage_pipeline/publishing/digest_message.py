@@ -59,12 +59,14 @@ class Changes:
     """Told before and no longer found."""
     recovered: Sequence[Mapping[str, Any]]
     """Rows of leakage_type, currency, amount, customers."""
+    given_back: Sequence[Mapping[str, Any]]
+    """The same of what customers were billed too much and have back; never in a sum of leaks."""
     unchanged: int
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to tell."""
-        return not (self.new or self.changed or self.gone or self.recovered)
+        return not (self.new or self.changed or self.gone or self.recovered or self.given_back)
 
 
 @dataclass(frozen=True)
@@ -129,13 +131,15 @@ def change_sections(changes: Changes) -> list[str]:
     incidents = [topic for topic in changes.new if topic.is_incident]
     single = [topic for topic in changes.new if not topic.is_incident]
     changed = [_changed_line(topic, told) for topic, told in changes.changed]
-    recovered = [_recovered_line(row) for row in changes.recovered]
+    recovered = [_recovered_line(row, LEAK) for row in changes.recovered]
+    given_back = [_recovered_line(row, OVERBILLING) for row in changes.given_back]
     gone = [_gone_line(state) for state in changes.gone]
     return [
         _listed("New incidents", [topic_line(topic) for topic in incidents], _MAX_INCIDENTS),
         _listed("New single findings", [topic_line(topic) for topic in single], _MAX_SINGLE),
         _listed("Changed", changed, _MAX_INCIDENTS),
         _listed("Recovered", recovered, _MAX_INCIDENTS),
+        _listed("Given back, billed too much", given_back, _MAX_INCIDENTS),
         _listed("No longer found", gone, _MAX_INCIDENTS),
         _unchanged(changes),
     ]
@@ -173,8 +177,8 @@ def _gone_line(state: TopicState) -> str:
     return f"{_name(state)}: no longer found{amount}"
 
 
-def _recovered_line(row: Mapping[str, Any]) -> str:
-    title = finding_type(row["leakage_type"] or "", LEAK).title
+def _recovered_line(row: Mapping[str, Any], direction: str) -> str:
+    title = finding_type(row["leakage_type"] or "", direction).title
     customers = plural(row["customers"], "customer")
     return f"{title}: {money(row['amount'], row['currency'])} ({customers})"
 
@@ -235,7 +239,8 @@ def _total_line(total: Total) -> str:
         return f"• {plural(total.leaks, 'finding')} that nobody prices"
     parts = _amounts(total.closed_amount, total.open_amount, total.currency)
     if total.direction in (RISK, OPPORTUNITY):  # what stands open now, whatever its period
-        parts = [money(total.closed_amount + total.open_amount, total.currency)]
+        amount = total.closed_amount + total.open_amount
+        parts = [money(amount, total.currency) if amount else "amount not known"]
     elif total.monthly_amount:
         parts.append(f"running at {money(total.monthly_amount, total.currency)} a month")
     count = f"{plural(total.leaks, 'finding')}, {plural(total.customers, 'customer')}"

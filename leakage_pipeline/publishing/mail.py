@@ -55,7 +55,7 @@ class MailResult:
     recipients: tuple[str, ...]
 
 
-class _PutOffError(NotSentError):
+class PutOffError(NotSentError):
     """Not sent for certain, and worth another try."""
 
 
@@ -110,13 +110,25 @@ def send_mail_once(
             send=lambda: _send(server, message),
             find=lambda: _unknown(key),
         )
-    except _PutOffError as error:
+    except PutOffError as error:
         raise TransientFailure(str(error)) from None
     except NotSentError as error:
         raise PermanentFailure(str(error)) from None
     except UnconfirmedError as error:
         raise TransientFailure(str(error)) from None
     return MailResult(sent=outcome.sent, note=outcome.note, recipients=recipients)
+
+
+def hand_over(url: str, message: EmailMessage) -> str:
+    """Give one finished mail to the server, and return its Message-ID.
+
+    Raises:
+        ConfigurationError: The URL is no such thing.
+        PutOffError: Not taken this time.
+        NotSentError: Refused for certain.
+        UnconfirmedError: It may have arrived.
+    """
+    return _send(_server(url), message)
 
 
 def _recipients(settings: Settings) -> tuple[str, ...]:
@@ -195,7 +207,7 @@ def _send(server: _Server, message: EmailMessage) -> str:
         raise NotSentError(refused) from None
     except (OSError, smtplib.SMTPException):
         unreachable = f"the mail server {server.host} could not be reached; check SMTP_URL"
-        raise _PutOffError(unreachable) from None
+        raise PutOffError(unreachable) from None
     try:
         refused_by = connection.send_message(message)
     except (smtplib.SMTPRecipientsRefused, smtplib.SMTPSenderRefused) as error:
@@ -205,7 +217,7 @@ def _send(server: _Server, message: EmailMessage) -> str:
     except (OSError, smtplib.SMTPException):
         if not connection.content_begun:
             cut = f"the mail server {server.host} broke off before it took the mail"
-            raise _PutOffError(cut) from None
+            raise PutOffError(cut) from None
         raise UnconfirmedError(_unconfirmed_text("the mail server did not confirm")) from None
     finally:
         # The mail's fate is known by now; how the server takes its leave changes nothing.
@@ -256,18 +268,18 @@ def _envelope_error(
     """Tell a server that says later, such as one that greylists, from one that says no."""
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         codes = [code for code, _ in error.recipients.values()]
-        who = f"every recipient in {RECIPIENTS_VARIABLE}"
+        who = "every recipient"
     else:
-        codes, who = [error.smtp_code], f"the sender in {SENDER_VARIABLE}"
+        codes, who = [error.smtp_code], "the sender"
     if all(code < _PERMANENT for code in codes):
-        return _PutOffError(f"the mail server put {who} off ({codes[0]})")
+        return PutOffError(f"the mail server put {who} off ({codes[0]})")
     return NotSentError(f"the mail server refused {who}")
 
 
 def _data_error(error: smtplib.SMTPDataError) -> Exception:
     if error.smtp_code >= _PERMANENT:
         return NotSentError(f"the mail server refused the mail ({error.smtp_code})")
-    return _PutOffError(f"the mail server put the mail off ({error.smtp_code})")
+    return PutOffError(f"the mail server put the mail off ({error.smtp_code})")
 
 
 def _unknown(key: str) -> str | None:

@@ -171,6 +171,7 @@ def _context(
         "open_for": report_history.open_for(leaks, as_of),
         "holds": report_history.holds(conn, dismissed),
         "exceptions": report_view.exception_rows(report_queries.approved_exceptions(conn)),
+        "given_back": report_view.given_back_text(report_queries.given_back(conn, week.end)),
         "recoveries": report_view.recovery_rows(report_queries.recoveries(conn, week.end)),
         "coverage": report_view.coverage_rows(coverage),
         "accuracy": accuracy_part(accuracy(conn, until)),

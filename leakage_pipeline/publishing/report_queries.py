@@ -152,6 +152,14 @@ _RECOVERIES = """
     limit 15
 """
 
+_GIVEN_BACK = """
+    select lower(currency) as currency, sum(corrected_amount) as amount, count(*) as corrections
+    from marts.fct_overbilling_corrected
+    where corrected_at < %(end)s and corrected_amount > 0
+    group by lower(currency)
+    order by lower(currency)
+"""
+
 _REJECTED = """
     select source, reason, count(*) as rows
     from ops.rejected_rows
@@ -229,6 +237,11 @@ def recovered(conn: Connection, start: datetime, end: datetime) -> list[Row]:
 def recoveries(conn: Connection, end: datetime) -> list[Row]:
     """Return the latest recoveries before `end`."""
     return _rows(conn, _RECOVERIES, end=end)
+
+
+def given_back(conn: Connection, end: datetime) -> list[Row]:
+    """Sum what customers were billed too much and have back, per currency; this is no revenue."""
+    return _rows(conn, _GIVEN_BACK, end=end)
 
 
 def rejected_rows(conn: Connection) -> list[Row]:

@@ -353,3 +353,12 @@ def recovery_rows(rows: Sequence[Row]) -> list[dict[str, str]]:
         }
         for row in rows
     ]
+
+
+def given_back_text(rows: Sequence[Row]) -> str:
+    """Say what customers have back who were billed too much; empty when nobody has."""
+    if not rows:
+        return ""
+    amounts = join([money(row["amount"], row["currency"]) for row in rows])
+    corrections = plural(sum(row["corrections"] for row in rows), "correction")
+    return f"Given back to customers who were billed too much: {amounts} in {corrections}."

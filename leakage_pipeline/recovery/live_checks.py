@@ -5,11 +5,11 @@ have corrected the same thing by hand, and what we sent before must not be there
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
 
+from leakage_pipeline.recovery import credit_notes
+from leakage_pipeline.recovery.found import Found
 from leakage_pipeline.recovery.ledger import Action, Json
 from leakage_pipeline.recovery.stripe_writer import StripeWriter
 
@@ -22,19 +22,12 @@ _DRAFT_MARGIN = 600
 """Seconds that a draft must still have, so that what we send is counted before it is final."""
 
 
-@dataclass(frozen=True)
-class Found:
-    """What Stripe has of an action: `there` with its id, `absent`, or `unclear` with the reason."""
-
-    state: Literal["there", "absent", "unclear"]
-    remote_id: str | None = None
-    reason: str = ""
-
-
 def find_sent(writer: StripeWriter, action: Action) -> Found:
     """Whether Stripe has what the action's request would make."""
     if action.action == "invoice_item":
         return _find_item(writer, action)
+    if action.action == "credit_note":
+        return credit_notes.find(writer, action)
     return _find_usage(writer, action)
 
 
@@ -93,6 +86,12 @@ def summary(writer: StripeWriter, action: Action) -> Decimal:
 
 def objection(writer: StripeWriter, action: Action, now: datetime) -> str | None:
     """Why the action does not fit Stripe's present state any more; None when it does."""
+    if action.action == "credit_note":
+        return credit_notes.objection(writer, action)
+    return _objection_by_subscription(writer, action, now)
+
+
+def _objection_by_subscription(writer: StripeWriter, action: Action, now: datetime) -> str | None:
     subscription = writer.get(f"/v1/subscriptions/{action.subscription_id}")
     if subscription["customer"] != action.customer_id:
         return "the subscription belongs to another customer"

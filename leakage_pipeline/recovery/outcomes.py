@@ -1,6 +1,7 @@
 """What became of findings, by what Stripe shows and never because something was sent.
 
-Actioned once a correction is there; recovered once it is billed and paid, and found no more.
+Actioned once a correction is there; recovered once it is billed and paid, or given back where too
+much was billed, and found no more.
 """
 
 from dataclasses import dataclass
@@ -39,6 +40,26 @@ _RECOVERED = """
         and sum(recovered.recovered_amount) > 0
 """
 
+# What was billed too much is given back, as Stripe's credit notes show, and nothing of it is left.
+_CORRECTED = """
+    select
+        corrected.detection_id,
+        'Corrected ' || trim_scale(sum(corrected.corrected_amount)) || ' '
+        || upper(min(corrected.currency)) || ' that was billed too much'
+        || coalesce(' by ' || string_agg(
+            distinct corrected.credit_note_id, ', ' order by corrected.credit_note_id
+        ), '')
+    from marts.fct_overbilling_corrected as corrected
+    inner join ops.detection_state as state on corrected.detection_id = state.detection_id
+    where state.status = 'actioned'
+        and not exists (
+            select 1 from marts.fct_leakage_detections as found
+            where found.detection_id = corrected.detection_id
+        )
+    group by corrected.detection_id
+    having bool_and(corrected.corrected_amount > 0)
+"""
+
 
 @dataclass(frozen=True)
 class Outcomes:
@@ -63,6 +84,8 @@ def settle_findings(conn: Connection, as_of: datetime) -> Outcomes:
     with conn, conn.cursor() as cursor:
         cursor.execute(_RECOVERED)
         recovered = cursor.fetchall()
+        cursor.execute(_CORRECTED)
+        recovered += cursor.fetchall()
     for detection_id, evidence in recovered:
         decisions.recovered(conn, detection_id, evidence, by=RECOVERY, at=as_of)
     return Outcomes(len(actioned), len(recovered))

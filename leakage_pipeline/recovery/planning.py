@@ -10,6 +10,7 @@ from pathlib import Path
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
 
+from leakage_pipeline.policy import Policy
 from leakage_pipeline.warehouse import ops
 
 WITHDRAWN = "the newest audit no longer calls for it"
@@ -27,14 +28,16 @@ class Plan:
     held: int
 
 
-def plan(conn: Connection, mode: str, as_of: datetime) -> Plan:
+def plan(conn: Connection, policy: Policy, as_of: datetime) -> Plan:
     """Plan what the newest audit calls for, and withdraw plans whose evidence is gone.
 
     Args:
         conn: Warehouse connection, after an audit; committed at the end.
-        mode: `policy.action_mode`; off plans nothing and withdraws nothing.
+        policy: `action_mode` off plans nothing and withdraws nothing; `paid_back_to` says where
+            a credit note puts what was paid.
         as_of: The audit's instant.
     """
+    mode = policy.action_mode
     if mode == "off":
         return Plan(0, 0, 0)
     ops.create(conn, commit=False)
@@ -43,7 +46,12 @@ def plan(conn: Connection, mode: str, as_of: datetime) -> Plan:
         cursor.execute("lock table ops.recovery_actions in share row exclusive mode")
         cursor.execute(
             _STATEMENT.read_text(encoding="utf-8"),
-            {"mode": mode, "as_of": as_of, "withdrawn": WITHDRAWN},
+            {
+                "mode": mode,
+                "as_of": as_of,
+                "withdrawn": WITHDRAWN,
+                "paid_back_to": policy.paid_back_to,
+            },
         )
         counts = cursor.fetchone() or (0, 0, 0)
     conn.commit()

@@ -1,10 +1,17 @@
--- Plans the corrections that the newest audit calls for. %(mode)s and %(as_of)s are parameters. A plan's id is made of
--- the finding, its evidence and the lane: the same audit plans the same action, other evidence another one.
+-- Plans the corrections that the newest audit calls for; parameters %(mode)s, %(as_of)s, %(paid_back_to)s (balance or
+-- card). A plan's id is made of the finding, its evidence and the lane: the same audit plans the same action, other
+-- evidence another one.
 with considered as (
     select
         lanes.*,
         coalesce(lanes.meter, '') as lane_meter,
         case
+            -- A credit note is another one once the invoice is paid, or was credited by somebody else.
+            when lanes.lane = 'credit_note'
+                then md5(concat_ws(
+                    '|', ops.evidence_fingerprint(lanes.phase, lanes.leakage_amount, lanes.evidence),
+                    lanes.credited_invoice_id, lanes.credit_lines, lanes.post_payment_amount, %(paid_back_to)s::text
+                ))
             when lanes.phase = 'closed'
                 then ops.evidence_fingerprint(lanes.phase, lanes.leakage_amount, lanes.evidence)
             else md5(concat_ws('|', lanes.phase, trim_scale(lanes.leakage_amount), lanes.evidence - 'doubts'))
@@ -12,16 +19,28 @@ with considered as (
         bridge.billed_amount,
         bridge.expected_amount,
         concat(
-            'Correction for ', to_char(lanes.period_start at time zone 'utc', 'YYYY-MM-DD'), ' to ',
+            case lanes.lane when 'credit_note' then 'Credit for ' else 'Correction for ' end, to_char(lanes.period_start at time zone 'utc', 'YYYY-MM-DD'), ' to ',
             to_char(lanes.period_end at time zone 'utc', 'YYYY-MM-DD'), ': ',
-            case lanes.leakage_type
-                when 'outdated_pricing' then 'difference to the agreed price'
-                when 'incorrect_discount' then 'discount beyond what was agreed'
-                when 'seat_leakage' then 'seats in use'
-                when 'missing_invoice' then 'charges that no invoice had'
-                when 'unbilled_proration' then 'change within the period'
-                else 'usage of ' || coalesce(lanes.meter, 'the service')
-            end, ' not billed at the time'
+            case
+                when lanes.lane = 'credit_note'
+                    then
+                        case lanes.leakage_type
+                            when 'overbilled_price' then 'billed above the agreed price'
+                            when 'incorrect_discount' then 'agreed discount was not given'
+                            when 'overbilled_usage'
+                                then 'more usage of ' || coalesce(lanes.meter, 'the service') || ' billed than used'
+                            else 'charged more than the price gives'
+                        end
+                else
+                    case lanes.leakage_type
+                        when 'outdated_pricing' then 'difference to the agreed price'
+                        when 'incorrect_discount' then 'discount beyond what was agreed'
+                        when 'seat_leakage' then 'seats in use'
+                        when 'missing_invoice' then 'charges that no invoice had'
+                        when 'unbilled_proration' then 'change within the period'
+                        else 'usage of ' || coalesce(lanes.meter, 'the service')
+                    end || ' not billed at the time'
+            end
         ) as told
     from marts.fct_correction_lanes as lanes
     left join ops.detection_state as state on lanes.detection_id = state.detection_id
@@ -47,6 +66,7 @@ earlier as (
         bool_or(actions.status = 'sent') as is_under_way,
         bool_or(actions.status = 'reverted') as was_taken_back,
         bool_or(actions.status = 'confirmed' and actions.action = 'invoice_item') as has_invoice_item,
+        bool_or(actions.status = 'confirmed' and actions.action = 'credit_note') as has_credit_note,
         max((actions.after ->> 'metered')::numeric) filter (where actions.status = 'confirmed') as metered_then
     from keyed
     inner join ops.recovery_actions as actions
@@ -93,6 +113,12 @@ asked as (
 judged as (
     select
         keyed.*,
+        jsonb_build_object(
+            'leakage_action', keyed.action_id,
+            'leakage_detection', keyed.detection_id,
+            'leakage_type', keyed.leakage_type,
+            'leakage_charge', keyed.charge_id
+        ) as marks,
         coalesce(
             keyed.held_because,
             case
@@ -101,6 +127,14 @@ judged as (
                 when earlier.was_taken_back then 'an earlier action about this finding was taken back'
                 when earlier.has_invoice_item
                     then 'an invoice item about this finding was sent before: look at what is left'
+                when earlier.has_credit_note
+                    then 'a credit note about this finding was issued before: look at what is left'
+                when
+                    keyed.lane = 'credit_note' and keyed.post_payment_amount > 0 and %(paid_back_to)s = 'balance'
+                    and keyed.subscription_status not in ('active', 'trialing', 'past_due')
+                    then
+                        'the subscription is ' || keyed.subscription_status
+                        || ': no invoice would use up what is put on the balance'
                 when
                     keyed.lane = 'invoice_item'
                     and outstanding.amount + asked.amount > keyed.expected_amount - keyed.billed_amount
@@ -142,14 +176,24 @@ requested as (
                     'start', extract(epoch from judged.period_start)::bigint,
                     'end', extract(epoch from judged.period_end)::bigint
                 ),
-                'metadata', jsonb_build_object(
-                    'leakage_action', judged.action_id,
-                    'leakage_detection', judged.detection_id,
-                    'leakage_type', judged.leakage_type,
-                    'leakage_charge', judged.charge_id
-                )
+                'metadata', judged.marks
             ))
         )) as invoice_item_request,
+        jsonb_build_array(jsonb_build_object(
+            'method', 'POST',
+            'path', '/v1/credit_notes',
+            'idempotency_key', judged.action_id,
+            'params', jsonb_strip_nulls(jsonb_build_object(
+                'invoice', judged.credited_invoice_id,
+                'lines', judged.credit_lines,
+                'credit_amount', case when %(paid_back_to)s = 'balance' then nullif(judged.post_payment_amount, 0) end,
+                'refund_amount', case when %(paid_back_to)s = 'card' then nullif(judged.post_payment_amount, 0) end,
+                'reason', case when judged.evidence ->> 'reason' = 'line_repeated' then 'duplicate' end,
+                'memo', judged.told,
+                'email_type', 'none', -- the customer hears of it in our words, when a person says so
+                'metadata', judged.marks
+            ))
+        )) as credit_note_request,
         (
             select jsonb_agg(
                 jsonb_build_object(
@@ -187,14 +231,19 @@ planned as (
     )
     select
         action_id, detection_id, lane, %(mode)s, 'planned', action_id, currency, leakage_amount,
-        case when lane = 'invoice_item' then invoice_item_request else coalesce(meter_request, '[]') end, %(as_of)s,
-        %(as_of)s, evidence_fingerprint, leakage_type, customer_id, subscription_id, lane_meter, period_start,
+        case lane
+            when 'invoice_item' then invoice_item_request
+            when 'credit_note' then credit_note_request
+            else coalesce(meter_request, '[]')
+        end, %(as_of)s, %(as_of)s, evidence_fingerprint, leakage_type, customer_id, subscription_id, lane_meter, period_start,
         period_end, reporting_amount, confidence, held,
         jsonb_strip_nulls(jsonb_build_object(
             'billed', trim_scale(billed_amount), 'expected', trim_scale(expected_amount),
             'metered', trim_scale(metered_before), 'meter_id', meter_id,
             'summary_start', extract(epoch from summary_start)::bigint,
             'summary_end', extract(epoch from summary_end)::bigint,
+            'remaining', amount_remaining, 'credit_total', credit_total, 'credit_net',
+            case when lane = 'credit_note' then minor_amount end,
             'invoices', nullif(jsonb_path_query_array(evidence, '$.**.invoice_ids[*]'), '[]')
         )),
         jsonb_strip_nulls(jsonb_build_object(

@@ -4,7 +4,7 @@ The ledger says `sent` before the request leaves. Who finds an action in that st
 confirmed looks at Stripe first; what cannot be decided there waits for a person.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,7 +15,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812 - it is t
 from leakage_pipeline.failures import TransientFailure
 from leakage_pipeline.policy import Policy
 from leakage_pipeline.recovery import guards, ledger, live_checks
-from leakage_pipeline.recovery.crm import DEALS, Receiver, deliver
+from leakage_pipeline.recovery.found import Found
+from leakage_pipeline.recovery.lanes import Deliver
 from leakage_pipeline.recovery.ledger import AUTO, Action
 from leakage_pipeline.recovery.outcome_errors import (
     KeyRefusedError,
@@ -29,6 +30,10 @@ from leakage_pipeline.warehouse import ops
 _LOCK = 7_215_003
 STRIPE_REMEMBERS = timedelta(hours=23)
 """For how long Stripe surely knows an identifier or an idempotency key: a day, less a margin."""
+
+
+PERSONS = ("credit_note", "customer_email", "subscription_change")
+"""What only a person releases, whatever the mode: money that leaves, and words to a customer."""
 
 
 @dataclass
@@ -54,7 +59,11 @@ def candidates(conn: Connection, policy: Policy, as_of: datetime) -> list[Action
     found = []
     for action in ledger.read(conn, ("planned", "approved")):
         is_released = action.status == "approved" and action.approved_by != AUTO
-        is_sure = action.confidence is not None and action.confidence >= limits.min_confidence
+        is_sure = (
+            action.confidence is not None
+            and action.confidence >= limits.min_confidence
+            and action.action not in PERSONS
+        )
         wanted = (
             policy.action_mode == "dry_run"
             or is_released
@@ -70,7 +79,7 @@ def run(
     policy: Policy,
     writer: StripeWriter,
     now: datetime,
-    crm: Receiver | None = None,
+    others: Mapping[str, Deliver] | None = None,
 ) -> Report:
     """Settle what an earlier run left open, then send what may be sent.
 
@@ -78,8 +87,8 @@ def run(
         conn: Warehouse connection; committed around every request.
         policy: Mode, caps and limits. Only `approve` and `auto` send anything.
         writer: Write access to Stripe.
-        crm: Takes deals; None leaves them where they are.
         now: The present instant.
+        others: Who delivers what is no correction of a bill; what nobody does stays where it is.
 
     Raises:
         guards.Stopped: Nothing may be sent now.
@@ -101,8 +110,11 @@ def run(
             if action.is_money and not _next(conn, policy, writer, action, now, report):
                 break
         for action in (*ledger.read(conn, ("sent",)), *candidates(conn, policy, as_of)):
-            if crm is not None and action.action in DEALS:
-                report.note(action, deliver(conn, crm, action, now))
+            deliver = (others or {}).get(action.action)
+            if deliver is not None and action.held_because is None:
+                _pass_on(conn, policy, deliver, action, now, report)
+            if report.stopped is not None:
+                break
     return report
 
 
@@ -140,6 +152,27 @@ def _next(
     return True
 
 
+def _pass_on(
+    conn: Connection,
+    policy: Policy,
+    deliver: Deliver,
+    action: Action,
+    now: datetime,
+    report: Report,
+) -> None:
+    """Let an action that moves no money be delivered, unless its finding was dismissed."""
+    if action.status != "sent" and _is_dismissed(conn, action):
+        report.note(action, "waits: the finding was dismissed")
+        return
+    outcome = deliver(conn, action, now)
+    report.note(action, outcome)
+    report.tally.tries += 1
+    report.tally.failures += outcome.startswith("failed")
+    if report.tally.exceeds(policy.action_limits):
+        report.stopped = f"{report.tally.failures} of {report.tally.tries} requests failed"
+        guards.stop(conn, report.stopped, now)
+
+
 def _send_new(
     conn: Connection, writer: StripeWriter, action: Action, now: datetime, report: Report
 ) -> None:
@@ -148,8 +181,8 @@ def _send_new(
         found = live_checks.find_sent(writer, action)
         reason = live_checks.objection(writer, action, now)
     except RefusedError as refused:
-        found, reason = live_checks.Found("absent"), str(refused)
-    if found.state == "there" and action.action == "invoice_item":
+        found, reason = Found("absent"), str(refused)
+    if found.state == "there" and action.action != "meter_event":
         # It carries our id, from before this ledger: taken over instead of sent.
         if ledger.claim(conn, action, by=AUTO, at=now):
             ledger.confirm(conn, action.action_id, found.remote_id, at=now)
@@ -222,14 +255,14 @@ def _record_effect(
     report: Report,
 ) -> None:
     """Confirm what is there; an event counts only when the meter shows it."""
-    if action.action == "invoice_item":
+    if action.action != "meter_event":
         ledger.confirm(conn, action.action_id, str(answers[0]["id"]), at=now)
         report.note(action, "sent")
         return
     try:
         found = live_checks.find_sent(writer, action)
     except (RefusedError, NotSentError):
-        found = live_checks.Found("absent")
+        found = Found("absent")
     if found.state == "there":
         ledger.confirm(conn, action.action_id, None, at=now)
         report.note(action, "sent")

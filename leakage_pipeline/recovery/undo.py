@@ -1,13 +1,13 @@
-"""Takes back what was sent, where Stripe still lets one: an item not billed yet, a fresh event.
+"""Takes back what was sent, where Stripe still lets one.
 
-What stands on a finalised invoice is undone by a credit note, which a person issues.
+An item that is not billed yet, a fresh event, a credit note that only lowered an open invoice.
 """
 
 from datetime import datetime, timedelta
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
 
-from leakage_pipeline.recovery import ledger
+from leakage_pipeline.recovery import credit_notes, ledger
 from leakage_pipeline.recovery.ledger import Action, Refused
 from leakage_pipeline.recovery.outcome_errors import RefusedError
 from leakage_pipeline.recovery.stripe_writer import StripeWriter
@@ -44,6 +44,8 @@ def undo(
         _delete_item(writer, action)
     elif action.action == "meter_event":
         _cancel_events(writer, action, at)
+    elif action.action == "credit_note":
+        credit_notes.void(writer, action)
     else:
         message = f"a {action.action.replace('_', ' ')} cannot be taken back"
         raise Refused(message)

@@ -10,15 +10,16 @@ from markupsafe import Markup
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
 
 from leakage_pipeline.classification.finding_types import DIRECTIONS, finding_type
-from leakage_pipeline.classification.wording import money, period, readable
+from leakage_pipeline.classification.wording import money, period, plural, readable
 from leakage_pipeline.failures import PermanentFailure
 from leakage_pipeline.publishing import charts, report_queries
 from leakage_pipeline.publishing.arithmetic import calculation, charge_lines, facts, price_from
+from leakage_pipeline.publishing.report_accuracy import accuracy_part
 from leakage_pipeline.publishing.report_queries import STEPS
 from leakage_pipeline.publishing.stripe_links import links_of
 from leakage_pipeline.recovery import ledger
 from leakage_pipeline.recovery.ledger import Action
-from leakage_pipeline.review import decisions, queue
+from leakage_pipeline.review import decisions, queue, sample
 from leakage_pipeline.review.queue import Filters, Row
 
 PAGE_SIZE = 100
@@ -225,6 +226,41 @@ def totals_page(connection: Connection) -> dict[str, Any]:
         for row in queue.totals_by_type(connection)
     ]
     return {"bridges": drawn, "trends": _trends(connection), "by_type": by_type}
+
+
+def sample_page(connection: Connection, *, test_mode: bool) -> dict[str, Any]:
+    """The newest audit's month: who is to be checked by hand, and what that has shown so far."""
+    as_of = report_queries.data_as_of(connection)
+    if as_of is None:
+        message = "no audit has run yet: there is nobody to check"
+        raise PermanentFailure(message)
+    sample.draw(connection, as_of)
+    told = accuracy_part(sample.accuracy(connection, as_of))
+    month = sample.month_of(as_of)
+    return {
+        "month": month,
+        "accuracy": told["sentence"] if told else None,
+        "rows": [
+            {
+                **row,
+                "found": plural(row["findings"], "finding") if row["found"] else "nothing",
+                "links": links_of([row["customer_id"]], {}, test_mode=test_mode),
+            }
+            for row in sample.read(connection, month)
+        ],
+    }
+
+
+def check(
+    connection: Connection, customer_id: str, verdict: str, note: str, by: str, at: datetime
+) -> None:
+    """Write down what a check of the newest audit's sample has shown.
+
+    Raises:
+        PermanentFailure: No such customer in it, no such verdict, or a note is missing.
+    """
+    month = sample_page(connection, test_mode=False)["month"]
+    sample.record(connection, month, customer_id, verdict, note, by=by, at=at)
 
 
 def decide(

@@ -1,6 +1,7 @@
 """Who may sign in to the review page, and what each role may do there.
 
-viewer reads; reviewer also assigns, notes, dismisses and takes back; approver also approves.
+viewer reads; reviewer also assigns, notes, dismisses, takes back and checks the monthly sample;
+approver also approves.
 Passwords are kept as salted scrypt hashes, never as they are.
 """
 
@@ -21,8 +22,8 @@ from leakage_pipeline.failures import PermanentFailure
 ROLES = ("viewer", "reviewer", "approver")
 MAY: Mapping[str, frozenset[str]] = {
     "viewer": frozenset(),
-    "reviewer": frozenset({"assign", "note", "dismiss", "undo"}),
-    "approver": frozenset({"assign", "note", "dismiss", "undo", "approve"}),
+    "reviewer": frozenset({"assign", "note", "dismiss", "undo", "check"}),
+    "approver": frozenset({"assign", "note", "dismiss", "undo", "check", "approve"}),
 }
 SHORTEST_PASSWORD = 12
 _LONGEST_PASSWORD = 1024

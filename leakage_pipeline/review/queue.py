@@ -67,8 +67,25 @@ def read_queue(conn: Connection, filters: Filters, limit: int | None) -> list[Ro
         filters: What to show.
         limit: At most so many; None for all.
     """
+    where, values = _conditions(filters)
+    query = sql.SQL(
+        _QUEUE
+        + " where {} order by d.priority_score desc nulls last, d.detection_id limit %(limit)s"
+    ).format(where)
+    return _rows(conn, query, values | {"limit": limit})
+
+
+def count_queue(conn: Connection, filters: Filters) -> int:
+    """How many findings pass the filters."""
+    where, values = _conditions(filters)
+    listed = sql.SQL(_QUEUE + " where {}").format(where)
+    query = sql.SQL("select count(*) as findings from ({}) as queue").format(listed)
+    return int(_rows(conn, query, values)[0]["findings"])
+
+
+def _conditions(filters: Filters) -> tuple[sql.Composable, dict[str, Any]]:
     conditions = []
-    values: dict[str, Any] = {"limit": limit}
+    values: dict[str, Any] = {}
     for field in fields(filters):
         wanted = getattr(filters, field.name)
         if wanted is not None:
@@ -79,12 +96,7 @@ def read_queue(conn: Connection, filters: Filters, limit: int | None) -> list[Ro
                     sql.Placeholder(field.name),
                 )
             )
-    where = sql.SQL(" and ").join(conditions) if conditions else sql.SQL("true")
-    query = sql.SQL(
-        _QUEUE
-        + " where {} order by d.priority_score desc nulls last, d.detection_id limit %(limit)s"
-    ).format(where)
-    return _rows(conn, query, values)
+    return sql.SQL(" and ").join(conditions) if conditions else sql.SQL("true"), values
 
 
 def find(conn: Connection, wanted: str) -> Row:

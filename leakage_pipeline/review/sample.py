@@ -166,8 +166,11 @@ def record(
         PermanentFailure: The customer is not in the month's sample, or a verdict other than
             `right` comes without a note.
     """
+    if verdict not in VERDICTS:
+        message = f"{verdict!r} is no verdict; it is one of {', '.join(VERDICTS)}"
+        raise PermanentFailure(message)
     if verdict != "right" and not note.strip():
-        message = f"say with --note what was {verdict}, so that it can be mended"
+        message = f"say in a note what was {verdict}, so that it can be mended"
         raise PermanentFailure(message)
     with conn, conn.cursor(cursor_factory=RealDictCursor) as cursor:
         cursor.execute(

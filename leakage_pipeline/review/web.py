@@ -82,6 +82,8 @@ def create_app(site: Site) -> Starlette:
             Route("/decide/{step}", handlers.decide_several, methods=["POST"]),
             Route("/incidents", handlers.incidents),
             Route("/totals", handlers.totals),
+            Route("/sample", handlers.sample),
+            Route("/sample/{customer_id}", handlers.check, methods=["POST"]),
             Route("/review.css", handlers.style),
         ],
         middleware=[
@@ -218,6 +220,30 @@ class _Handlers:
             person = self._person(request, connection)
             context = pages.totals_page(connection)
         return self._page(request, "totals", {**context, "person": person})
+
+    def sample(self, request: Request) -> Response:
+        """The month's customers to check by hand."""
+        with self._warehouse() as connection:
+            person = self._person(request, connection)
+            context = pages.sample_page(connection, test_mode=self._site.test_mode)
+        return self._page(request, "sample", {**context, "person": person})
+
+    async def check(self, request: Request) -> Response:
+        """Write down what a check by hand has shown, when the person's role allows it."""
+        form = await request.form()
+        _same_page(request, form.get("token"))
+        verdict, note = (str(form.get(name, "")).strip() for name in ("verdict", "note"))
+        await run_in_threadpool(self._check_sample, request, verdict, note)
+        return RedirectResponse("/sample", status_code=303)
+
+    def _check_sample(self, request: Request, verdict: str, note: str) -> None:
+        with self._warehouse() as connection:
+            person = self._person(request, connection)
+            if not person.may("check"):
+                message = f"as {person.role} you cannot check the sample"
+                raise decisions.Refused(message)
+            customer_id, now = request.path_params["customer_id"], self._site.clock()
+            pages.check(connection, customer_id, verdict, note, person.name, now)
 
     async def decide(self, request: Request) -> Response:
         """Take one step on a finding, when the person's role allows it."""

@@ -58,7 +58,7 @@ def run_demo(
         ConfigurationError: LEAKAGE_DATABASE_URL leads to a warehouse of real audits.
     """
     instant = as_of or DEFAULT_AS_OF
-    home = _demo_home()
+    home = demo_home()
     console.print(f"Simulating {customers} customers (seed {seed}) ...", highlight=False)
     company = generate(seed, customers, instant)
     with _simulated(company, home, {"customers": customers, "seed": seed}) as settings:
@@ -98,7 +98,7 @@ def run_scoreboard(
         ConfigurationError: As of `run_demo`.
     """
     instant = as_of or DEFAULT_AS_OF
-    home = _demo_home()
+    home = demo_home()
     console.print(
         f"Simulating {len(seeds)} companies of {customers} customers "
         f"(seeds {min(seeds)} to {max(seeds)}) ...",
@@ -124,7 +124,8 @@ def _insist(result: Score) -> None:
         raise PermanentFailure(message)
 
 
-def _demo_home() -> Path:
+def demo_home() -> Path:
+    """The demo's own LEAKAGE_HOME."""
     home = home_from(load_environment()) / "demo"
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     return home
@@ -137,15 +138,15 @@ def _simulated(company: Company, home: Path, parameters: Mapping[str, Any]) -> I
     instant = company.world.as_of
     with (
         StripeServer(company.account, now=instant) as server,
-        _environment(home, server.base_url),
+        environment(home, server.base_url),
     ):
         settings = load_settings()
-        _make_room(settings, {**parameters, "as_of": instant.isoformat()})
+        make_room(settings, {**parameters, "as_of": instant.isoformat()})
         yield settings
 
 
 @contextmanager
-def _environment(home: Path, stripe_base: str) -> Iterator[None]:
+def environment(home: Path, stripe_base: str) -> Iterator[None]:
     """The process's environment as the demo's audit is to see it, put back afterwards.
 
     Assets read the process's environment; an empty variable counts as unset and hides `.env`.
@@ -169,7 +170,7 @@ def _environment(home: Path, stripe_base: str) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _make_room(settings: Settings, parameters: Mapping[str, Any]) -> None:
+def make_room(settings: Settings, parameters: Mapping[str, Any]) -> None:
     """Empty the demo's warehouse when it holds another simulated company; never a real one's."""
     noted = settings.home / "parameters.json"
     earlier = json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else None

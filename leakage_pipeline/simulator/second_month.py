@@ -75,6 +75,27 @@ def _with_items(plan: Plan, items: Sequence[JsonObject]) -> Plan:
     return replace(plan, commands=(*plan.commands, *added))
 
 
+def carry_over(account: StripeAccount, notes: Iterable[JsonObject]) -> None:
+    """Credit notes that were issued earlier, in an account that the engine has billed anew.
+
+    Each lowers its invoice again, and puts what had been paid on the customer's balance.
+    """
+    invoices = {invoice["id"]: invoice for invoice in account.invoices}
+    customers = {customer["id"]: customer for customer in account.customers}
+    for note in notes:
+        invoice = invoices[note["invoice"]]
+        before, after = note["pre_payment_amount"], note["post_payment_amount"]
+        account.credit_notes.append(note)
+        invoice["pre_payment_credit_notes_amount"] += before
+        invoice["post_payment_credit_notes_amount"] += after
+        invoice["amount_due"] -= before
+        if invoice["status"] == "paid":
+            invoice["amount_paid"] -= before
+        else:
+            invoice["amount_remaining"] -= before
+        customers[note["customer"]]["balance"] -= after
+
+
 def billed_additionally(before: Life, after: Life, as_of: datetime) -> int:
     """What a customer's counted invoices come to more with the corrections, in minor units."""
     now = int(as_of.timestamp())

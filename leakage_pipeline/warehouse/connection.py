@@ -4,6 +4,8 @@ Every session runs in UTC, and JSON numbers come back as Decimal, so that no flo
 """
 
 import json
+import os
+import pwd
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -23,6 +25,8 @@ _DRIVER = "postgresql+psycopg2"
 _ACCEPTED = frozenset({"postgres", "postgresql", "postgresql+psycopg2", "postgresql+psycopg"})
 _CONNECT_SECONDS = 10
 _UTC = "-c timezone=UTC"
+_OS_USER = "-c leakage.os_user={}"
+"""What the audit log keeps beside the name that somebody goes by: the account that ran us."""
 
 
 def normalise(url: str, variable: str = "LEAKAGE_DATABASE_URL") -> str:
@@ -95,7 +99,7 @@ def connect(
         PermanentFailure: The server refuses the login or the database.
     """
     arguments: dict[str, Any] = parameters(url)
-    options = [arguments.pop("options", ""), _UTC]
+    options = [arguments.pop("options", ""), _UTC, _OS_USER.format(_escaped(_account()))]
     if search_path:
         options.append(f"-c search_path={search_path}")
     arguments.setdefault("connect_timeout", _CONNECT_SECONDS)
@@ -114,6 +118,19 @@ def connect(
         connection, loads=partial(json.loads, parse_float=Decimal)
     )
     return connection
+
+
+def _account() -> str:
+    """The operating system's account of this process; no environment variable is asked."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user without a name
+        return f"uid {os.getuid()}"
+
+
+def _escaped(value: str) -> str:
+    """A value as libpq's options take it."""
+    return "".join(f"\\{sign}" if sign in " \\" else sign for sign in value)
 
 
 def adbc(url: str) -> AdbcConnection:

@@ -143,6 +143,9 @@ create table if not exists ops.audit_log (
     after jsonb,
     at timestamptz not null
 );
+-- The account that the process ran as: a name that somebody goes by is their word. Old rows stay empty.
+alter table ops.audit_log add column if not exists os_user text;
+alter table ops.audit_log alter column os_user set default nullif(current_setting('leakage.os_user', true), '');
 create index if not exists audit_log_subject on ops.audit_log (subject, at);
 comment on table ops.audit_log is 'Who changed what, and when; append-only';
 

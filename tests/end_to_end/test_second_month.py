@@ -4,10 +4,7 @@ What recovery says came back is compared with the books of the simulator's Strip
 same company once with the corrections and once without.
 """
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -15,42 +12,39 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
 
-from leakage_pipeline.recovery import ledger, sending
-from leakage_pipeline.recovery.stripe_writer import StripeWriter
-from leakage_pipeline.review import people
 from leakage_pipeline.settings import load_settings
 from leakage_pipeline.simulator.billing_engine.account import Life
 from leakage_pipeline.simulator.billing_engine.prices import exponent
-from leakage_pipeline.simulator.random_company import RandomCompany, merge, random_company
-from leakage_pipeline.simulator.second_month import account_at, billed_additionally, corrected
+from leakage_pipeline.simulator.random_company import RandomCompany
+from leakage_pipeline.simulator.second_month import account_at
 from leakage_pipeline.simulator.stripe_objects import StripeAccount
-from leakage_pipeline.simulator.stripe_server import Faults, StripeServer
+from leakage_pipeline.simulator.stripe_server import StripeServer
+from leakage_pipeline.simulator.two_months import (
+    LATER,
+    Sent,
+    booked,
+    company_of,
+    month_later,
+    recover,
+    write_inputs,
+)
 from leakage_pipeline.warehouse.connection import connect
 from tests.support.audit import audit, rows
 
 FIRST = datetime(2026, 10, 20, 6, tzinfo=UTC)
-SECOND = datetime(2026, 11, 24, 6, tzinfo=UTC)
+SECOND = FIRST + LATER
 SEEDS = range(20)
-CURRENCIES = ("eur", "gbp", "jpy", "krw", "kwd", "bhd")
-LIMITS = {"per_customer": 10**9, "per_run": 10**9, "per_day": 10**9, "error_pct": 100}
-POLICY = {"min_amount": 0, "action_mode": "approve", "action_limits": LIMITS}
 
 
 @dataclass
 class TwoMonths:
-    """The company's worlds, what Stripe was sent, and the warehouse after both audits.
-
-    `before` was not corrected, `after` is as it came, `asked` has only what asks for money: usage
-    that was taken off a meter gives some back.
-    """
+    """Customers before and after, what Stripe was sent, and the warehouse after both audits."""
 
     url: str
-    before: list[Life]
-    asked: list[Life]
+    books: dict[str, Decimal]
     after: list[Life]
+    sent: Sent
     posts: Counter[str]
 
 
@@ -58,81 +52,40 @@ class TwoMonths:
 def two_months(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> TwoMonths:
     """Audited, approved, sent through a bad line, billed for a month, audited again."""
     directory: Path = tmp_path_factory.mktemp("two_months")
-    company = merge(random_company(seed, leaks=True, as_of=SECOND) for seed in SEEDS)
-    first = account_at(company.lives, company.account, FIRST)
-    with StripeServer(first, now=FIRST) as server:
+    company = company_of(SEEDS, SECOND)
+    with StripeServer(account_at(company.lives, company.account, FIRST), now=FIRST) as server:
         _audit(company, directory, module_database_url, server, FIRST)
-        _recover(directory, module_database_url, server)
-        items, events = list(server.account.invoice_items), server.posted_meter_events
+        settings = load_settings(directory / "leakage.yaml", {"STRIPE_API_KEY": server.api_key})
+        conn = connect(module_database_url)
+        try:
+            sent = recover(conn, settings, server, FIRST + timedelta(hours=2))
+        finally:
+            conn.close()
         posts = Counter(
             str(record.params.get("metadata", {}).get("leakage_action"))
             for record in server.requests
             if record.method == "POST" and record.path == "/v1/invoiceitems"
         )
-    ours = [item for item in items if "leakage_action" in item["metadata"]]
-    after = corrected(company.lives, ours, events)
-    asking = [event for event in events if Decimal(event["value"]) > 0]
-    asked = corrected(company.lives, ours, asking)
-    with StripeServer(account_at(after, company.account, SECOND), now=SECOND) as server:
+    after, account = month_later(company, sent, SECOND)
+    with StripeServer(account, now=SECOND) as server:
         _audit(company, directory, module_database_url, server, SECOND)
-    return TwoMonths(module_database_url, company.lives, asked, after, posts)
+    return TwoMonths(module_database_url, booked(company, sent, SECOND), after, sent, posts)
 
 
 def _audit(
     company: RandomCompany, directory: Path, url: str, server: StripeServer, as_of: datetime
 ) -> None:
     """One audit of what was known by then."""
-    company.write(directory)
-    seen = RandomCompany(company.seeds, tables=dict(company.tables), meters=company.meters)
-    seen.tables["usage"] = [
-        row for row in company.tables["usage"] if row["occurred_at"] <= as_of.timestamp()
-    ]
-    seen.write(directory)
-    path = directory / "leakage.yaml"
-    configuration = yaml.safe_load(path.read_text())
-    configuration["sources"]["fx_rates"] = "fx_rates.csv"  # caps are in one currency
-    path.write_text(json.dumps(configuration | {"policy": POLICY}))
-    days = [SECOND - timedelta(days=5 * step) for step in range(160)]
-    rates = [f"{day:%Y-%m-%d},{currency},usd,1.1" for day in days for currency in CURRENCIES]
-    header = "rate_date,from_currency,to_currency,rate"
-    (directory / "fx_rates.csv").write_text("\n".join([header, *rates]))
+    write_inputs(company, directory, as_of)
     done = audit(directory, url, server, as_of.isoformat())
     assert done.code == 0, done.out + done.err
-
-
-@contextmanager
-def _connected(url: str) -> Iterator[Connection]:
-    connection = connect(url)
-    try:
-        yield connection
-    finally:
-        connection.close()
-
-
-def _recover(directory: Path, url: str, server: StripeServer) -> None:
-    """An approver releases the whole queue; it is sent, and sent again, while answers are lost."""
-    settings = load_settings(directory / "leakage.yaml", {"STRIPE_API_KEY": server.api_key})
-    now = FIRST + timedelta(hours=2)
-    server.now = now
-    writer = StripeWriter(server.api_key, server.base_url, first_delay=0.001)
-    with _connected(url) as conn:
-        people.save(conn, "ann", "approver", "a long password", by="test", at=now)
-        for action in ledger.read(conn, ("planned",)):
-            if action.held_because is None:
-                ledger.release(conn, action.action_id, by="ann", at=now)
-        server.set_faults(Faults(seed=3, rate_cut=0.1, rate_500=0.05))
-        for _ in range(3):
-            sending.run(conn, settings.policy, writer, now)
-        server.set_faults(Faults())
-        for _ in range(2):
-            sending.run(conn, settings.policy, writer, now)
 
 
 def _recovered(two_months: TwoMonths) -> list[dict[str, Any]]:
     return rows(two_months.url, "select * from marts.fct_revenue_recovered order by action_id")
 
 
-def test_both_lanes_were_used_and_nothing_stayed_open(two_months: TwoMonths) -> None:
+def test_all_lanes_were_used_and_nothing_stayed_open(two_months: TwoMonths) -> None:
     states = Counter(
         (row["action"], row["status"])
         for row in rows(
@@ -144,27 +97,57 @@ def test_both_lanes_were_used_and_nothing_stayed_open(two_months: TwoMonths) -> 
     )
     assert states["invoice_item", "confirmed"] >= 15
     assert states["meter_event", "confirmed"] >= 3
-    assert set(states) == {("invoice_item", "confirmed"), ("meter_event", "confirmed")}
+    assert states["credit_note", "confirmed"] >= 1
+    assert {status for _, status in states} == {"confirmed"}
 
 
 def test_what_came_back_is_what_stripe_billed_additionally_to_the_cent(
     two_months: TwoMonths,
 ) -> None:
     """Per customer, by the simulator's own books."""
-    booked: dict[str, int] = {}
-    currencies: dict[str, str] = {}
-    for before, asked in zip(two_months.before, two_months.asked, strict=True):
-        customer = before.buyer.customer_id
-        currencies[customer] = before.buyer.currency
-        booked[customer] = billed_additionally(before, asked, SECOND)
     said: defaultdict[str, Decimal] = defaultdict(Decimal)
     for row in _recovered(two_months):
         said[row["customer_id"]] += row["billed_amount"]
-    told = {
-        customer: int(said[customer].scaleb(exponent(currencies[customer]))) for customer in booked
-    }
-    assert told == booked
-    assert sum(amount > 0 for amount in booked.values()) >= 8
+    told = {customer: said[customer] for customer in two_months.books}
+    assert told == two_months.books
+    assert sum(amount > 0 for amount in two_months.books.values()) >= 8
+
+
+def test_what_was_given_back_is_stripe_s_credit_notes_and_no_revenue(
+    two_months: TwoMonths,
+) -> None:
+    given = rows(
+        two_months.url,
+        "select * from marts.fct_overbilling_corrected where action = 'credit_note'",
+    )
+    notes = {note["id"]: note for note in two_months.sent.notes}
+    assert {row["credit_note_id"] for row in given} == set(notes)
+    assert len(notes) == len({note["metadata"]["leakage_action"] for note in notes.values()})
+    for row in given:
+        note = notes[row["credit_note_id"]]
+        units = Decimal(note["subtotal"] - note["discount_amount"])
+        assert row["corrected_amount"] == units.scaleb(-exponent(row["currency"]))
+    actions = {row["action_id"] for row in _recovered(two_months)}
+    assert actions.isdisjoint({row["action_id"] for row in given})
+    again = rows(
+        two_months.url,
+        "select d.leakage_type, d.leakage_amount, d.description"
+        " from marts.fct_leakage_detections as d"
+        " inner join marts.fct_overbilling_corrected as c on d.detection_id = c.detection_id"
+        " where c.action = 'credit_note'"
+        " union all select d.leakage_type, d.leakage_amount, d.description"
+        " from marts.fct_leakage_detections as d"
+        " inner join marts.fct_overbilling_corrected as c on d.customer_id = c.customer_id"
+        " where d.leakage_type = 'over_credited' and d.evidence::text like '%cn_written%'",
+    )
+    assert not again, again[:5]
+    states = rows(
+        two_months.url,
+        "select distinct s.status from ops.detection_state as s"
+        " inner join marts.fct_overbilling_corrected as c on s.detection_id = c.detection_id"
+        " where c.action = 'credit_note'",
+    )
+    assert states == [{"status": "recovered"}]
 
 
 def test_every_correction_stands_on_one_line_of_one_invoice(two_months: TwoMonths) -> None:

@@ -40,7 +40,8 @@ def _marts(*names: str) -> list[dg.AssetKey]:
 _TOLD_IN_SLACK = [
     _CLASSIFICATIONS,
     _STATE,
-    *_marts("fct_leakage_detections", "fct_incidents", "dim_customers", "fct_revenue_recovered"),
+    *_marts("fct_leakage_detections", "fct_incidents", "dim_customers"),
+    *_marts("fct_revenue_recovered", "fct_overbilling_corrected"),
 ]
 
 

@@ -11,9 +11,8 @@ import dagster as dg
 from leakage_pipeline.defs.failures import permanent_failures_end_the_run
 from leakage_pipeline.defs.resources import AuditRun, SettingsResource, WarehouseResource
 from leakage_pipeline.recovery import sending
-from leakage_pipeline.recovery.crm import plan_deals, receiver_from
+from leakage_pipeline.recovery.lanes import deliveries, plan_all
 from leakage_pipeline.recovery.outcomes import settle_findings
-from leakage_pipeline.recovery.planning import plan
 from leakage_pipeline.recovery.stripe_writer import StripeWriter
 
 GROUP = "recovery"
@@ -27,6 +26,7 @@ _PLANNED = dg.AssetKey(["recovery", "planned_actions"])
         dg.AssetKey(["marts", "fct_correction_lanes"]),
         dg.AssetKey(["marts", "fct_expected_vs_billed"]),
         dg.AssetKey(["marts", "fct_revenue_recovered"]),
+        dg.AssetKey(["marts", "fct_overbilling_corrected"]),
         dg.AssetKey(["publishing", "detection_state"]),
         dg.AssetKey(["ops", "classifications"]),
     ],
@@ -44,19 +44,19 @@ def planned_actions(
 
     Findings whose correction is at Stripe become actioned, and recovered once that is paid.
     """
-    policy = settings.get().policy
     with warehouse.connect() as conn:
         as_of = audit_run.as_of_for(context)
         outcomes = settle_findings(conn, as_of)
-        done = plan(conn, policy.action_mode, as_of)
-        deals = plan_deals(conn, settings.get(), as_of)
+        done = plan_all(conn, settings.get(), as_of)
     return dg.MaterializeResult(
         metadata={
-            "mode": policy.action_mode,
-            "planned": done.planned,
-            "held": done.held,
-            "withdrawn": done.withdrawn,
-            "deals": deals,
+            "mode": settings.get().policy.action_mode,
+            "planned": done.corrections.planned,
+            "held": done.corrections.held,
+            "withdrawn": done.corrections.withdrawn,
+            "deals": done.deals,
+            "messages": done.messages,
+            "subscription_changes": done.subscription_changes,
             "findings_actioned": outcomes.actioned,
             "findings_recovered": outcomes.recovered,
         }
@@ -84,7 +84,7 @@ def sent_actions(
     with permanent_failures_end_the_run(), warehouse.connect() as conn:
         writer = StripeWriter.from_settings(given)
         now = audit_run.as_of_for(context)
-        report = sending.run(conn, given.policy, writer, now, receiver_from(given))
+        report = sending.run(conn, given.policy, writer, now, deliveries(given, writer))
     outcomes = Counter(outcome.partition(":")[0] for _, outcome in report.outcomes)
     return dg.MaterializeResult(
         metadata={"note": report.stopped or "all that may be sent was looked at", **outcomes}

@@ -11,6 +11,7 @@ import dagster as dg
 import psycopg2.extensions
 from psycopg2 import sql
 
+from leakage_pipeline.classification.wording import plural
 from leakage_pipeline.defs.resources import WarehouseResource
 
 _EXAMPLES = 10
@@ -104,7 +105,9 @@ def _asset_check(check: _QualityCheck) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(
             passed=count == 0,
             severity=dg.AssetCheckSeverity.WARN,
-            description=f"{count} {check.fault}, such as {named}" if count else None,
+            description=(
+                f"{plural(count, 'case')}: {check.fault}, such as {named}" if count else None
+            ),
             metadata={"faults": count, "examples": named},
         )
 

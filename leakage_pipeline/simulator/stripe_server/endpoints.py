@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from leakage_pipeline.simulator.stripe_objects import JsonObject, StripeAccount
-from leakage_pipeline.simulator.stripe_server import expand, listing, thin_events
+from leakage_pipeline.simulator.stripe_server import credit_notes, expand, listing, thin_events
 from leakage_pipeline.simulator.stripe_server.errors import (
     ApiError,
     bad_request,
@@ -48,10 +48,16 @@ class Endpoints:
         self.store = Store(account, now=clock())
         self.ledger = MeterLedger(account, lag_seconds=lag_seconds)
         self._writes = Writes(account, self.store, clock)
+        self._credit_notes = credit_notes.CreditNotes(account, self.store, clock)
         self._clock = clock
         self._thin_events = account.thin_events
         self._expander = expand.Expander(self.store.find, self.store.hidden)
         self._generated = count(1)
+        self._fixed: dict[str, Callable[[Params], JsonObject]] = {
+            "/v1/subscription_items": self._list_items,
+            credit_notes.PREVIEW: self._credit_notes.preview,
+            f"{credit_notes.PREVIEW}/lines": self._list_preview,
+        }
 
     def answer(self, method: str, path: str, params: Params) -> JsonObject:
         """The body of the answer.
@@ -67,8 +73,8 @@ class Endpoints:
             raise unknown_url(method=method, path=path)
         if path in BY_PATH:
             return self._list(BY_PATH[path], params)
-        if path == "/v1/subscription_items":
-            return self._list_items(params)
+        if path in self._fixed:
+            return self._fixed[path](params)
         if path.startswith(thin_events.PATH):
             return thin_events.answer(self._thin_events, path, params)
         return self._below(path, params)
@@ -96,6 +102,10 @@ class Endpoints:
             return self.ledger.adjust(params, now=self._clock())
         if path == "/v1/invoiceitems":
             return self._writes.create_invoice_item(params)
+        if path == credit_notes.PATH:
+            return self._credit_notes.create(params)
+        if (voided := self._credit_notes.void(path)) is not None:
+            return voided
         raise unknown_url(method="POST", path=path)
 
     def _list(self, resource: Resource, params: Params) -> JsonObject:
@@ -128,6 +138,14 @@ class Endpoints:
         tree = self._checked_tree(f"list:{kind}", params)
         data, has_more = listing.page_of_sequence(lines[owner_id], params, kind)
         return self._close(path, kind, data, tree, has_more=has_more)
+
+    def _list_preview(self, params: Params) -> JsonObject:
+        asked = {name: value for name, value in params.items() if name not in PAGING}
+        lines = self._credit_notes.preview(asked)["lines"]["data"]
+        kind = "credit_note_line_item"
+        data, has_more = listing.page_of_sequence(lines, params, kind)
+        path = f"{credit_notes.PREVIEW}/lines"
+        return self._close(path, kind, data, {}, has_more=has_more)
 
     def _list_balance(self, path: str, customer: str, params: Params) -> JsonObject:
         found = self.store.find("customer", customer)

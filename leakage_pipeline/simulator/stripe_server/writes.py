@@ -70,7 +70,7 @@ class Writes:
                 amount >= 0 if discountable is None else boolean("discountable", discountable)
             ),
             description=params.get("description"),
-            metadata=_metadata(params.get("metadata", {})),
+            metadata=metadata_given(params.get("metadata", {})),
         )
         self._account.invoice_items.append(item)
         self._store.add("invoice_items", item)
@@ -126,7 +126,8 @@ def _period(params: Mapping[str, Any], now: int) -> tuple[int, int]:
     return start, end
 
 
-def _metadata(given: Any) -> dict[str, str]:
+def metadata_given(given: Any) -> dict[str, str]:
+    """Metadata as Stripe takes it: a limited number of short texts."""
     if not isinstance(given, dict) or len(given) > _MAX_KEYS:
         raise bad_request(message="Invalid metadata", param="metadata")
     for key, value in given.items():

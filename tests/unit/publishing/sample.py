@@ -75,6 +75,10 @@ _TABLES = """
         currency text, billed_amount numeric, recovered_amount numeric, recovered_at timestamptz,
         outstanding_amount numeric, invoice_id text, billed_at timestamptz
     );
+    create table marts.fct_overbilling_corrected (
+        action_id text, detection_id text, customer_id text, leakage_type text, action text,
+        currency text, corrected_amount numeric, corrected_at timestamptz, credit_note_id text
+    );
     create table marts.fct_charge_calculation (
         charge_id text, authority text, currency text, quantity numeric,
         included_quantity numeric, grace_percent numeric, quantity_above numeric,

@@ -76,6 +76,14 @@ def change(conn: Connection) -> None:
         "recovered_at": EVENING + timedelta(hours=3),
     }
     insert(conn, "marts.fct_revenue_recovered", [back])
+    given = {
+        "leakage_type": "overbilled_price",
+        "customer_id": company.customer(3),
+        "currency": "usd",
+        "corrected_amount": Decimal("20.00"),
+        "corrected_at": EVENING + timedelta(hours=3),
+    }
+    insert(conn, "marts.fct_overbilling_corrected", [given])
 
 
 # ---------------------------------------------------------------------- the digest
@@ -95,6 +103,10 @@ def test_the_first_digest_tells_everything_and_the_next_only_what_differs(
     ) in text
     assert "2 → 1 customer" in text
     assert "Recovered\n• Usage above the included quantity not billed: €120.00 (1 customer)" in text
+    assert (
+        "Given back, billed too much\n• Billed above the price in force: $20.00 (1 customer)"
+        in text
+    )
     assert "Mistral Energie: Charged more than the price gives: no longer found" in text
     # The broken endpoint was told yesterday and is only counted today.
     assert "encode_4k" not in text

@@ -49,7 +49,9 @@ def texts(message: SlackMessage) -> str:
 
 def content(leaks: list[Leak], *warnings: str, company: str = "Acme") -> DigestContent:
     new = find_topics(leaks, [], {})
-    changes = Changes(since=None, new=new, changed=[], gone=[], recovered=[], unchanged=0)
+    changes = Changes(
+        since=None, new=new, changed=[], gone=[], recovered=[], given_back=[], unchanged=0
+    )
     return DigestContent(company, "usd", AS_OF, AS_OF, leaks, changes, warnings)
 
 

@@ -33,7 +33,9 @@ _LANES = """
         description text, evidence jsonb, tax_behavior text, meter_id text,
         stripe_event_name text, formula text, customer_event_key text, value_event_key text,
         summary_start timestamptz, summary_end timestamptz, metered_before numeric,
-        metered_after numeric, quantity_change numeric, occurred_at timestamptz
+        metered_after numeric, quantity_change numeric, occurred_at timestamptz,
+        subscription_status text, credited_invoice_id text, amount_remaining bigint,
+        credit_lines jsonb, credit_total bigint, post_payment_amount bigint
     );
     insert into ops.reviewers values
         ('ann', 'approver', 'x', true, now()), ('rob', 'reviewer', 'x', true, now());
@@ -173,6 +175,8 @@ def owed(number: int = 0, **other: Any) -> dict[str, Any]:
                 *("tax_behavior", "meter_id", "stripe_event_name", "formula"),
                 *("customer_event_key", "value_event_key", "summary_start", "summary_end"),
                 *("metered_before", "metered_after", "quantity_change", "occurred_at"),
+                *("subscription_status", "credited_invoice_id", "amount_remaining"),
+                *("credit_lines", "credit_total", "post_payment_amount"),
             )
         ),
     }
@@ -210,14 +214,49 @@ def unmetered(number: int = 0, **other: Any) -> dict[str, Any]:
     )
 
 
-def offer(conn: Connection, *rows: Mapping[str, Any], as_of: datetime = AS_OF) -> None:
+def overbilled(number: int = 0, **other: Any) -> dict[str, Any]:
+    """Customer `number` was billed 20.00 too much on the invoice of its last period."""
+    return owed(
+        number,
+        **{
+            "detection_id": f"o{number}",
+            "lane": "credit_note",
+            "leakage_type": "overbilled_price",
+            "direction": "overbilling",
+            "leakage_amount": Decimal("20.00"),
+            "minor_amount": 2000,
+            "reporting_amount": Decimal("20.00"),
+            "subscription_status": "active",
+            "credited_invoice_id": f"in_cus_{number}",
+            "amount_remaining": 0,
+            "credit_lines": [
+                {
+                    "type": "invoice_line_item",
+                    "invoice_line_item": f"il_cus_{number}",
+                    "amount": 2000,
+                }
+            ],
+            "credit_total": 2000,
+            "post_payment_amount": 2000,
+            **other,
+        },
+    )
+
+
+def offer(
+    conn: Connection,
+    *rows: Mapping[str, Any],
+    as_of: datetime = AS_OF,
+    paid_back_to: str = "balance",
+) -> None:
     """Let an audit of this instant offer exactly these corrections, and plan them."""
     with conn.cursor() as cursor:
         cursor.execute("delete from marts.fct_correction_lanes")
         cursor.execute("update raw_business.audit_settings set as_of = %s", (as_of,))
     conn.commit()
     sample.insert(conn, "marts.fct_correction_lanes", [dict(row) for row in rows])
-    planning.plan(conn, "approve", as_of)
+    chosen = policy().model_copy(update={"paid_back_to": paid_back_to})
+    planning.plan(conn, chosen, as_of)
 
 
 def approve_all(conn: Connection) -> list[Action]:

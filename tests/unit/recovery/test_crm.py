@@ -10,7 +10,7 @@ import pytest
 
 from leakage_pipeline.failures import ConfigurationError
 from leakage_pipeline.recovery import ledger, sending
-from leakage_pipeline.recovery.crm import Receiver, plan_deals, receiver_from
+from leakage_pipeline.recovery.crm import DEALS, Receiver, deliver, plan_deals, receiver_from
 from leakage_pipeline.recovery.outcome_errors import KeyRefusedError
 from leakage_pipeline.recovery.stripe_writer import StripeWriter
 from leakage_pipeline.settings import Settings
@@ -82,7 +82,8 @@ def planned(
 def _send(conn: Connection, server: StripeServer, receiver: Receiver, hours: int = 0) -> list[str]:
     writer = StripeWriter(server.api_key, server.base_url)
     now = NOW + timedelta(hours=hours)
-    report = sending.run(conn, policy(audit_age_hours=168), writer, now, receiver)
+    others = dict.fromkeys(DEALS, lambda c, action, at: deliver(c, receiver, action, at))
+    report = sending.run(conn, policy(audit_age_hours=168), writer, now, others)
     return [outcome for _, outcome in report.outcomes]
 
 

@@ -169,7 +169,7 @@ def test_a_dry_run_prints_exactly_what_would_be_sent_and_sends_nothing(
         '"amount": 5000',
         "billed: 99 -> 149",
         "its collection is paused",
-        "1 actions would be sent, 1 are held; nothing was sent",
+        "1 action would be sent, 1 held; nothing was sent",
     ):
         assert part in printed
     assert stripe_server.requests == []

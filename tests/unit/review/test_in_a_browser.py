@@ -124,3 +124,15 @@ def test_text_from_outside_does_not_run(signed_in: Callable[[str], Page], addres
     page = signed_in("reviewer")
     page.goto(f"{address}/findings/attack01")
     assert ATTACK in page.inner_text("main")
+
+
+def test_a_reviewer_checks_the_monthly_sample(signed_in: Callable[[str], Page]) -> None:
+    page = signed_in("reviewer")
+    page.click("text=Sample")
+    page.wait_for_selector("h1:has-text('Sample of 2026-11')")
+    row = page.locator("tbody tr").first
+    row.locator("[name=note]").fill("a seat too many")
+    row.locator("button:has-text('Wrong')").click()
+    page.wait_for_selector("td:has-text('wrong')")
+    assert "a seat too many" in page.locator("tbody tr").first.inner_text()
+    assert "reviewer-kim" in page.locator("tbody tr").first.inner_text()

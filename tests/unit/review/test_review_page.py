@@ -61,7 +61,7 @@ def status(conn: Connection, detection_id: str = WANTED) -> str | None:
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/totals", f"/findings/{WANTED}", "/findings.csv", "/nothing-here"]
+    "path", ["/", "/totals", "/sample", f"/findings/{WANTED}", "/findings.csv", "/nothing-here"]
 )
 def test_having_the_address_shows_nothing(browser: Callable[..., Browser], path: str) -> None:
     page = browser().client.get(path)
@@ -295,3 +295,32 @@ def test_a_reviewer_releases_nothing_and_a_held_action_waits(
     assert "Approve and release" not in page
     approver.send(f"/findings/{WANTED}/approve", release="rcv_1")
     assert action(warehouse) == ("planned", None)
+
+
+def test_the_monthly_sample_is_checked_in_the_browser_by_who_may(
+    browser: Callable[..., Browser], warehouse: Connection
+) -> None:
+    viewer, reviewer = browser("viewer"), browser("reviewer")
+    page = viewer.see("/sample")
+    assert "Sample of 2026-11" in page
+    assert "Missed something" not in page
+    with warehouse, warehouse.cursor() as cursor:
+        cursor.execute("select customer_id from ops.audit_samples order by found desc, 1 limit 1")
+        (drawn,) = cursor.fetchone() or ("",)
+    code, refused = viewer.send(f"/sample/{drawn}", verdict="right")
+    assert (code, "as viewer you cannot check the sample" in refused) == (403, True)
+    for form, problem in (
+        ({"verdict": "wrong"}, "say in a note what was wrong"),
+        ({"verdict": "maybe", "note": "x"}, "is no verdict"),
+    ):
+        assert problem in reviewer.send(f"/sample/{drawn}", **form)[1]
+    assert "is not in the sample" in reviewer.send("/sample/cus_none", verdict="right")[1]
+    code, page = reviewer.send(f"/sample/{drawn}", verdict="wrong", note=ATTACK)
+    assert code == 200
+    assert "reviewer-kim" in page
+    assert ATTACK not in page
+    assert "Right for 0 of 1 customer" in page
+    assert reviewer.client.post(f"/sample/{drawn}", data={"verdict": "right"}).status_code == 403
+    with warehouse, warehouse.cursor() as cursor:
+        cursor.execute("select actor, subject from ops.audit_log where action = 'sample_checked'")
+        assert cursor.fetchall() == [("reviewer-kim", f"2026-11/{drawn}")]

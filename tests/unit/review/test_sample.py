@@ -84,7 +84,7 @@ def test_a_verdict_stands_with_its_entry_in_the_audit_log(marts: Connection) -> 
 
 @pytest.mark.parametrize(
     ("customer", "verdict", "note", "says"),
-    [("cus_Nobody", "right", "", "not in the sample"), (None, "missed", " ", "--note")],
+    [("cus_Nobody", "right", "", "not in the sample"), (None, "missed", " ", "in a note")],
 )
 def test_what_is_no_verdict_on_the_sample_is_refused(
     marts: Connection, customer: str | None, verdict: str, note: str, says: str

@@ -1,5 +1,7 @@
 """The schemas and the state that outlives a rebuild."""
 
+import os
+import pwd
 from datetime import UTC, datetime
 
 import psycopg2
@@ -23,7 +25,7 @@ OPS_COLUMNS = {
     ),
     "rejected_rows": "source location payload reason first_seen_at",
     "detection_sightings": "detection_id first_detected_at last_detected_at",
-    "audit_log": "actor action subject before after at",
+    "audit_log": "actor action subject before after at os_user",
     "recovery_actions": "detection_id",
     "stripe_events": "event_id",
     "dead_letters": "event_id",
@@ -98,3 +100,13 @@ def test_a_simulated_companys_tables_can_be_dropped(warehouse: Connection) -> No
         )
         assert cursor.fetchall() == [("dagster",)]
     schemas.create_all(warehouse)
+
+
+def test_the_audit_log_keeps_the_account_that_ran_the_process(warehouse: Connection) -> None:
+    """Whatever name somebody goes by, and whatever the environment says."""
+    with warehouse, warehouse.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.audit_log (actor, action, subject, at)"
+            " values ('ann', 'tested', 'x', now()) returning os_user"
+        )
+        assert cursor.fetchone() == (pwd.getpwuid(os.getuid()).pw_name,)

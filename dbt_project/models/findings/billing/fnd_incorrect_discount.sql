@@ -11,7 +11,10 @@ with discounted as (
         components.currency,
         components.currency_exponent,
         max(components.interval_months) as interval_months,
-        sum(components.discount_gap_step) as discount_gap,
+        -- What our own credit notes gave back for it is owed no more.
+        sum(components.discount_gap_step)
+        + case when sum(components.discount_gap_step) < 0 then sum(components.credited_for_discount) else 0 end
+            as discount_gap,
         sum(components.given_discount) as given_discount,
         sum(components.given_discount) - sum(components.discount_gap_step) as due_discount,
         jsonb_agg(components.evidence) as evidence
@@ -19,7 +22,9 @@ with discounted as (
     group by
         components.scope_id, components.customer_id, components.subscription_id, components.period_start,
         components.period_end, components.phase, components.currency, components.currency_exponent
-    having sum(components.discount_gap_step) != 0
+    having
+        sum(components.discount_gap_step) > 0
+        or sum(components.discount_gap_step) + sum(components.credited_for_discount) < 0
 ),
 
 reasons as (

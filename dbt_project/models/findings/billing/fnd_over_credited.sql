@@ -16,7 +16,8 @@ with noted as (
     from {{ ref('int_billed__credits') }} as credits
     inner join {{ ref('int_billed__lines') }} as lines on credits.line_id = lines.line_id
     cross join {{ ref('stg_business__audit_settings') }} as settings
-    where credits.credit_amount > 0
+    -- What our own notes gave back was overbilled: somebody released them.
+    where credits.credit_amount > 0 and credits.action_id is null
 ),
 
 by_line as (

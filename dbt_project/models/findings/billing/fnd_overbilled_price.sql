@@ -2,8 +2,8 @@
 {{ bridge_finding(
     leakage_type='overbilled_price',
     direction='overbilling',
-    amount='-price_gap_step',
-    condition="price_gap_step < 0",
+    amount='-price_gap_step - credited_for_price',
+    condition="price_gap_step < 0 and -price_gap_step > credited_for_price",
     cause='price_id',
     description="'Billed ' || " ~ money_text('billed_net', 'currency_exponent', 'currency')
         ~ " || ' instead of ' || " ~ money_text('expected_net', 'currency_exponent', 'currency')

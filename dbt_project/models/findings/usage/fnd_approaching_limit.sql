@@ -49,6 +49,7 @@ select
         'included_quantity', reached.included_quantity,
         'used_percent', round(reached.used_percent, 2),
         'soft_cap_percent', reached.cap_percent,
+        'is_crossed', reached.used_percent >= 100,
         'projected_quantity', reached.projected_quantity,
         'crosses_at', case when reached.crosses_at < reached.period_end then reached.crosses_at end,
         'authority', reached.authority,

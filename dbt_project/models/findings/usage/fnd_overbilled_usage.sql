@@ -3,8 +3,8 @@
 {{ bridge_finding(
     leakage_type='overbilled_usage',
     direction='overbilling',
-    amount='-usage_gap_step',
-    condition="usage_gap_step < 0 and is_usage_gap_published",
+    amount='-usage_gap_step - credited_for_usage',
+    condition="usage_gap_step < 0 and -usage_gap_step > credited_for_usage and is_usage_gap_published",
     cause='cause_source',
     doubts=[
         ('summary_unknown', 'not is_summary_known'),
@@ -13,5 +13,6 @@
     ],
     description=quantity_text('expected_quantity') ~ " || ' ' || meter || ' used, ' || "
         ~ quantity_text('billed_quantity') ~ " || ' metered in ' || " ~ period_text('period_start', 'period_end')
-        ~ " || ': ' || " ~ money_text('-usage_gap_step', 'currency_exponent', 'currency') ~ " || ' billed too much.'"
+        ~ " || ': ' || " ~ money_text('-usage_gap_step - credited_for_usage', 'currency_exponent', 'currency')
+        ~ " || ' billed too much.'"
 ) }}

@@ -24,6 +24,8 @@ noted as (
         issued.credit_note_id,
         issued.invoice_id,
         issued.created_at,
+        issued.action_id,
+        issued.corrected_type,
         note_lines.invoice_line_id,
         note_lines.amount - coalesce(note_lines.discount_amount, 0) as credit_amount
     from issued
@@ -34,6 +36,8 @@ noted as (
         issued.credit_note_id,
         issued.invoice_id,
         issued.created_at,
+        issued.action_id,
+        issued.corrected_type,
         null as invoice_line_id,
         issued.total - issued.total_exclusive_tax as credit_amount
     from issued
@@ -48,10 +52,12 @@ select
     noted.credit_note_id,
     lines.line_id,
     lines.item_period_id,
+    noted.action_id,
+    noted.corrected_type,
     min(noted.created_at) as issued_at,
     sum(noted.credit_amount)::numeric as credit_amount
 from noted
 left join largest_line on noted.invoice_id = largest_line.invoice_id
 inner join {{ ref('int_billed__lines') }} as lines
     on coalesce(noted.invoice_line_id, largest_line.line_id) = lines.line_id
-group by noted.credit_note_id, lines.line_id, lines.item_period_id
+group by noted.credit_note_id, lines.line_id, lines.item_period_id, noted.action_id, noted.corrected_type

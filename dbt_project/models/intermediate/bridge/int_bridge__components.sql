@@ -8,20 +8,13 @@ with meter_names as (
     group by stripe_event_name
 ),
 
-credited as (
-    select
-        charges.charge_id,
-        sum(credits.credit_amount) as credited
-    from {{ ref('int_billed__credits') }} as credits
-    inner join {{ ref('int_bridge__charges') }} as charges
-        on credits.item_period_id = charges.item_period_id and credits.line_id = any(charges.line_ids)
-    group by charges.charge_id
-),
-
 described as (
     select
         charges.*,
-        credited.credited,
+        credited.for_usage,
+        credited.for_price,
+        credited.for_discount,
+        credited.for_lines,
         case
             when charges.charge_kind = 'usage'
                 then coalesce(quantities.meter, terms.term_meter, meter_names.meter, charges.stripe_event_name)
@@ -90,7 +83,7 @@ described as (
     left join {{ ref('int_usage__gap_runs') }} as runs on charges.charge_id = runs.charge_id
     left join {{ ref('int_usage__gap_causes') }} as causes on runs.run_id = causes.run_id
     left join {{ ref('int_terms__scope_contracts') }} as contracts on charges.scope_id = contracts.scope_id
-    left join credited on charges.charge_id = credited.charge_id
+    left join {{ ref('int_bridge__credits') }} as credited on charges.charge_id = credited.charge_id
     left join meter_names on charges.stripe_event_name = meter_names.stripe_event_name
     where not charges.cannot_rate
 )
@@ -146,7 +139,10 @@ select
     sum(discount_gap_step) as discount_gap_step,
     sum(rating_gap_step) as rating_gap_step,
     sum(missing_invoice_step) as missing_invoice_step,
-    coalesce(sum(credited), 0) as credited,
+    coalesce(sum(for_lines), 0) as credited,
+    coalesce(sum(for_usage), 0) as credited_for_usage,
+    coalesce(sum(for_price), 0) as credited_for_price,
+    coalesce(sum(for_discount), 0) as credited_for_discount,
     jsonb_agg(evidence order by charge_id) as evidence
 from described
 group by

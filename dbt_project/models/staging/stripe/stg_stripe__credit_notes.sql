@@ -7,6 +7,8 @@ select
     status,
     type as credit_note_type,
     reason,
+    payload #>> '{metadata,leakage_action}' as action_id,
+    payload #>> '{metadata,leakage_type}' as corrected_type,
     lower(currency) as currency,
     -- amounts in minor units
     amount,
