@@ -1,9 +1,10 @@
 {#
     One finding type read off the bridge: the rows of int_bridge__components where a step leaks, in the interface that
     fct_leakage_detections collects. amount is in minor units and positive; description is one SQL
-    text expression, and direction one of its two words or a case expression that gives one.
+    text expression, and direction one of its two words or a case expression that gives one; numbers are further ones of
+    the evidence, in minor units.
 #}
-{% macro bridge_finding(leakage_type, amount, condition, description, direction, cause='null::text', reason='null::text', doubts=[], months='interval_months') -%}
+{% macro bridge_finding(leakage_type, amount, condition, description, direction, cause='null::text', reason='null::text', doubts=[], months='interval_months', numbers={}) -%}
 select
     customer_id,
     subscription_id,
@@ -38,6 +39,9 @@ select
         'price_book_id', price_book_id,
         'expected_quantity', expected_quantity,
         'billed_quantity', billed_quantity,
+        {%- for name, number in numbers.items() %}
+        '{{ name }}', {{ to_currency_units(number, 'currency_exponent') }},
+        {%- endfor %}
         'charges', evidence
     )) as evidence
 from {{ ref('int_bridge__components') }}

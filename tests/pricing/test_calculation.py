@@ -160,7 +160,8 @@ def _amount(finding: Row) -> Decimal:
     step_name = _STEP_OF[kind]
     if evidence.get("reason") in {"line_absent", "line_too_low", "line_edited"}:
         step_name = "rating"
-    return abs(sum((step[step_name] for step in steps), ZERO))
+    amount = abs(sum((step[step_name] for step in steps), ZERO))
+    return amount - Decimal(evidence.get("credited", ZERO))
 
 
 _STEP_OF = {

@@ -62,6 +62,11 @@ _rating = _step("net_at_stripe_price", "billed_net")
 _whole = _step("expected_net", "billed_net")
 
 
+def _double_charge(evidence: Evidence) -> Amount:
+    """What the lines say too much, less what credit notes gave back of it."""
+    return _rating(evidence) - Decimal(evidence.get("credited", ZERO))
+
+
 def _by_reason(evidence: Evidence) -> Amount:
     """A line that says less than its own price gives, or a price below the one in force."""
     edited = evidence.get("reason") in {"line_absent", "line_too_low", "line_edited"}
@@ -194,7 +199,7 @@ BY_HAND: dict[str, Callable[[Evidence], Amount]] = {
     "late_usage": _late_usage,
     "seat_leakage": _usage,
     "incorrect_discount": _step("expected_net", "net_at_billed_discount"),
-    "double_charge": _rating,
+    "double_charge": _double_charge,
     "missing_invoice": _whole,
     "unbilled_proration": _unbilled_proration,
     "minimum_shortfall": lambda e: e["minimum_commitment"] - e["expected_net"],
