@@ -18,6 +18,7 @@ from leakage_pipeline.definitions import defs
 from leakage_pipeline.defs.automation.jobs import nightly_audit
 from leakage_pipeline.defs.automation.progress import listen
 from leakage_pipeline.defs.publishing.failed_checks import failed_checks_of_latest_audit
+from leakage_pipeline.defs.storage import hold_connections
 from leakage_pipeline.failures import (
     ConfigurationError,
     PermanentFailure,
@@ -93,6 +94,7 @@ def run_nightly_audit(
         dg.DagsterInstance.from_config(str(folder), "terminal.yaml") as instance,
         _listening(tell),
     ):
+        hold_connections(instance)
         try:
             result = job.execute_in_process(run_config=config, instance=instance)
         except DagsterExecutionInterruptedError:

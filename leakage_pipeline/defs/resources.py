@@ -15,6 +15,7 @@ import psycopg2.extensions
 from pydantic import Field
 
 from leakage_pipeline.config_types import parse_instant
+from leakage_pipeline.defs.storage import hold_connections
 from leakage_pipeline.failures import ConfigurationError
 from leakage_pipeline.settings import Settings, load_settings
 from leakage_pipeline.stripe_billing.budget import Budget, read_budget
@@ -83,6 +84,8 @@ class WarehouseResource(dg.ConfigurableResource["WarehouseResource"]):
         if run is None or run.job_name != EXCLUSIVE_JOB:
             yield self
             return
+        if context.instance is not None:
+            hold_connections(context.instance)
         with audit_lock(self.url()):
             end_orphans()
             mark_children()

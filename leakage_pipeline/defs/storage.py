@@ -6,6 +6,7 @@ that `dg dev` or `dagster dev` typed at the root needs no variable set.
 
 from typing import Any, Self
 
+import dagster as dg
 from dagster_postgres import DagsterPostgresStorage
 from psycopg2 import sql
 from sqlalchemy.engine import make_url
@@ -34,6 +35,16 @@ class WarehouseStorage(DagsterPostgresStorage):
             ConfigurationError, PermanentFailure, TransientFailure: As `server.warehouse_url`.
         """
         return cls(postgres_url=storage_url(), inst_data=inst_data)
+
+
+def hold_connections(instance: dg.DagsterInstance) -> None:
+    """Keep a connection to the storage open in this process, from now on.
+
+    Dagster opens one for every statement, which an audit with its thousands of events pays for with
+    a quarter of its time. Only for processes that end with their run: a pool does not notice that
+    the server was started again.
+    """
+    instance.optimize_for_webserver(statement_timeout=0, pool_recycle=-1, max_overflow=20)
 
 
 def storage_url() -> str:

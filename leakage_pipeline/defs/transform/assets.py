@@ -8,8 +8,9 @@ Each model belongs to exactly one step; the steps are graph selections, not tags
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ from dagster_dbt import (
     DbtProject,
     dbt_assets,
 )
+from dagster_dbt.compat import DBT_PYTHON_VERSION
 from sqlalchemy.engine import make_url
 
 from leakage_pipeline.defs.resources import AuditRun, SettingsResource, WarehouseResource
-from leakage_pipeline.defs.transform.project import code_version, load_project
+from leakage_pipeline.defs.transform.project import PROJECT_DIR, code_version, load_project
 from leakage_pipeline.nights import night
 
 PROJECT = load_project()
@@ -34,6 +36,23 @@ METERING_QUESTIONS = "+int_usage__summary_requests"
 # takes a join on two or three columns for a handful of rows: a nested loop over it is quadratic, a
 # merge join sorts millions of rows that need no order. What is left is to hash.
 SESSION_OPTIONS = "-c enable_nestloop=off -c enable_mergejoin=off -c jit=off -c work_mem=64MB"
+
+
+# Nobody reads the manifest that dbt writes at its end, nor its twenty megabytes of debug log.
+QUICK = ["--no-write-json", "--log-level-file", "info"]
+
+
+class _Dbt(DbtCliResource):
+    """dbt without what dagster-dbt does before each command and we have no use for."""
+
+    @cached_property
+    def _cli_version(self) -> Any:
+        """Of the package, whose executable it is: `dbt --version` asks PyPI what is newest."""
+        return DBT_PYTHON_VERSION
+
+    # Only row counts and columns need it, which our assets do not ask it for.
+    def _initialize_dbt_core_adapter(self, args: Sequence[str]) -> None:  # type: ignore[override]
+        """No adapter in our own process."""
 
 
 class LayerTranslator(DagsterDbtTranslator):
@@ -130,9 +149,12 @@ def _dbt(
     """Start dbt for the customers of this build: all, or those that changed."""
     url = warehouse.url()
     os.environ.update(dbt_environment(url))
-    # The one beside our interpreter: a command typed by its path has no such folder on PATH.
-    dbt = DbtCliResource(
-        project_dir=PROJECT, dbt_executable=os.fspath(Path(sys.executable).with_name("dbt"))
+    dbt = _Dbt(
+        project_dir=os.fspath(PROJECT_DIR),
+        profiles_dir=os.fspath(PROJECT_DIR),
+        # The one beside our interpreter: a command typed by its path has no such folder on PATH.
+        dbt_executable=os.fspath(Path(sys.executable).with_name("dbt")),
+        global_config_flags=QUICK,
     )
     with warehouse.connect() as conn:
         is_full = night.current(conn).is_full

@@ -1,6 +1,6 @@
 """The weekly mail: sent once, whatever the mail server does; nothing but the report leaves."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg2.extensions
@@ -9,12 +9,13 @@ import pytest
 from leakage_pipeline.commands.report import mail_report
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure, TransientFailure
 from leakage_pipeline.publishing.mail import MailResult, send_mail_once
-from leakage_pipeline.publishing.report import build_report
+from leakage_pipeline.publishing.report import ReportFiles, build_report
 from tests.unit.publishing import mail_server, sample
 from tests.unit.publishing.mail_server import MailServer
 from tests.unit.publishing.sample import AS_OF
 
 Connection = psycopg2.extensions.connection
+Send = Callable[..., MailResult]
 KEY = "weekly/2026-W47"
 
 
@@ -24,21 +25,35 @@ def server() -> Iterator[MailServer]:
         yield running
 
 
-def send(conn: Connection, folder: Path, url: str | None, **variables: str) -> MailResult:
-    environ = {
-        **({"SMTP_URL": url} if url else {}),
-        "REPORT_RECIPIENTS": "finance@acme.example, Kim <kim@acme.example>",
-        **variables,
-    }
-    settings = sample.settings(folder, **environ)
-    files = build_report(conn, settings, AS_OF)
-    return send_mail_once(conn, settings, AS_OF, KEY, files.mail, (files.html, files.csv))
+@pytest.fixture(scope="module")
+def built() -> list[ReportFiles]:
+    """The sample company's report once it is built: here it is only sent."""
+    return []
+
+
+@pytest.fixture
+def send(filled: Connection, built: list[ReportFiles], tmp_path: Path) -> Send:
+    """Mail the report with these variables, to the server of this URL."""
+    if not built:
+        built.append(build_report(filled, sample.settings(tmp_path), AS_OF))
+    (report,) = built
+
+    def run(url: str | None, **variables: str) -> MailResult:
+        environ = {
+            **({"SMTP_URL": url} if url else {}),
+            "REPORT_RECIPIENTS": "finance@acme.example, Kim <kim@acme.example>",
+            **variables,
+        }
+        settings = sample.settings(tmp_path, **environ)
+        return send_mail_once(filled, settings, AS_OF, KEY, report.mail, (report.html, report.csv))
+
+    return run
 
 
 def test_the_mail_holds_the_summary_the_charts_and_both_files(
-    filled: Connection, server: MailServer, tmp_path: Path
+    send: Send, server: MailServer
 ) -> None:
-    assert send(filled, tmp_path, server.url).sent
+    assert send(server.url).sent
     (mail,) = server.mails
     assert server.recipients == ["finance@acme.example", "kim@acme.example"]
     assert mail["Subject"] == "Acme Cloud: recovery report 2026-W47"
@@ -57,10 +72,8 @@ def test_the_mail_holds_the_summary_the_charts_and_both_files(
     assert "secret" not in mail.as_string()
 
 
-def test_a_repeated_run_sends_nothing_more(
-    filled: Connection, server: MailServer, tmp_path: Path
-) -> None:
-    assert [send(filled, tmp_path, server.url).sent for _ in range(3)] == [True, False, False]
+def test_a_repeated_run_sends_nothing_more(send: Send, server: MailServer) -> None:
+    assert [send(server.url).sent for _ in range(3)] == [True, False, False]
     assert len(server.mails) == 1
 
 
@@ -82,15 +95,15 @@ def test_the_command_mails_what_the_schedule_would_and_not_again(
 
 
 def test_a_lost_confirmation_is_never_answered_with_a_second_mail(
-    filled: Connection, server: MailServer, tmp_path: Path
+    send: Send, server: MailServer
 ) -> None:
     server.answers["BODY"] = "cut"
     with pytest.raises(TransientFailure, match="may have arrived"):
-        send(filled, tmp_path, server.url)
+        send(server.url)
     server.answers.clear()
     for _ in range(2):
         with pytest.raises(TransientFailure, match="never confirmed"):
-            send(filled, tmp_path, server.url)
+            send(server.url)
     assert len(server.mails) == 1
 
 
@@ -105,14 +118,14 @@ def test_a_lost_confirmation_is_never_answered_with_a_second_mail(
     ],
 )
 def test_a_refused_mail_is_a_clear_failure_and_may_be_sent_once_mended(
-    filled: Connection, server: MailServer, tmp_path: Path, command: str, answer: str, said: str
+    send: Send, server: MailServer, command: str, answer: str, said: str
 ) -> None:
     server.answers[command] = answer
     with pytest.raises(PermanentFailure, match=said):
-        send(filled, tmp_path, server.url)
+        send(server.url)
     server.answers.clear()
     server.mails.clear()
-    assert send(filled, tmp_path, server.url).sent
+    assert send(server.url).sent
     assert len(server.mails) == 1
 
 
@@ -121,44 +134,40 @@ def test_a_refused_mail_is_a_clear_failure_and_may_be_sent_once_mended(
     [("MAIL", "451 later"), ("RCPT", "450 greylisted"), ("MAIL", "cut"), ("RCPT", "cut")],
 )
 def test_what_broke_before_the_content_was_sent_goes_out_later_and_once(
-    filled: Connection, server: MailServer, tmp_path: Path, command: str, answer: str
+    send: Send, server: MailServer, command: str, answer: str
 ) -> None:
     server.answers[command] = answer
     with pytest.raises(TransientFailure, match=r"put .* off|broke off before"):
-        send(filled, tmp_path, server.url)
+        send(server.url)
     assert server.mails == []
     server.answers.clear()
-    assert [send(filled, tmp_path, server.url).sent for _ in range(2)] == [True, False]
+    assert [send(server.url).sent for _ in range(2)] == [True, False]
     assert len(server.mails) == 1
 
 
 @pytest.mark.parametrize("url", [None, "smtp://a%40b:c@127.0.0.1:9"])
-def test_without_a_server_nothing_is_lost(
-    filled: Connection, server: MailServer, tmp_path: Path, url: str | None
-) -> None:
+def test_without_a_server_nothing_is_lost(send: Send, server: MailServer, url: str | None) -> None:
     if url is None:
-        assert send(filled, tmp_path, None).note == "No SMTP_URL: not mailed."
+        assert send(None).note == "No SMTP_URL: not mailed."
     else:
         with pytest.raises(TransientFailure, match="could not be reached"):
-            send(filled, tmp_path, url)
-    assert send(filled, tmp_path, server.url).sent
+            send(url)
+    assert send(server.url).sent
 
 
 def test_a_server_that_takes_no_proper_leave_has_the_mail_all_the_same(
-    filled: Connection, server: MailServer, tmp_path: Path
+    send: Send, server: MailServer
 ) -> None:
     server.answers["QUIT"] = "500 what"
-    assert send(filled, tmp_path, server.url).sent
+    assert send(server.url).sent
 
 
-def test_a_mail_that_was_put_off_goes_out_later(
-    filled: Connection, server: MailServer, tmp_path: Path
-) -> None:
+def test_a_mail_that_was_put_off_goes_out_later(send: Send, server: MailServer) -> None:
     server.answers["BODY"] = "451 later"
     with pytest.raises(TransientFailure, match="put the mail off"):
-        send(filled, tmp_path, server.url)
+        send(server.url)
     server.answers.clear()
-    assert send(filled, tmp_path, server.url).sent
+    assert send(server.url).sent
 
 
 @pytest.mark.parametrize(
@@ -170,8 +179,8 @@ def test_a_mail_that_was_put_off_goes_out_later(
     ],
 )
 def test_what_is_no_address_is_said(
-    filled: Connection, server: MailServer, tmp_path: Path, variables: dict[str, str]
+    send: Send, server: MailServer, variables: dict[str, str]
 ) -> None:
     with pytest.raises(ConfigurationError):
-        send(filled, tmp_path, server.url, **variables)
+        send(server.url, **variables)
     assert server.mails == []

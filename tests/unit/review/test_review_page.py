@@ -226,6 +226,8 @@ def test_passwords_are_kept_as_salted_hashes(warehouse: Connection) -> None:
         (logged,) = cursor.fetchone() or ("",)
     assert len(hashes) == 2
     assert not any(PASSWORD in text for text in (*hashes, logged))
+    assert people.sign_in(warehouse, "kim", PASSWORD) == people.Person("kim", "viewer")
+    assert people.sign_in(warehouse, "lee", PASSWORD.upper()) is None
 
 
 def planned(conn: Connection, **columns: str | None) -> None:
