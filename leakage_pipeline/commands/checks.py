@@ -103,6 +103,12 @@ def stripe_reader(settings: Settings) -> StripeReader:
     )
 
 
+_CORRECTED = (
+    *("/v1/subscriptions", "/v1/invoices", "/v1/invoiceitems", "/v1/credit_notes"),
+    "/v1/billing/meters",
+)
+
+
 def write_key_checks(settings: Settings) -> Iterator[Check]:
     """What corrections read with their own key; that it may write shows when it does."""
     if settings.policy.action_mode not in {"approve", "auto"}:
@@ -112,7 +118,7 @@ def write_key_checks(settings: Settings) -> Iterator[Check]:
         StripeWriter.from_settings(settings).get(path, {"limit": 1})
         return "may be read with STRIPE_WRITE_API_KEY; writing is not tried"
 
-    for path in ("/v1/subscriptions", "/v1/invoices", "/v1/invoiceitems", "/v1/billing/meters"):
+    for path in _CORRECTED:
         yield Check(f"corrections {path}", partial(ask, path))
 
 

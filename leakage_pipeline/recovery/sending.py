@@ -109,11 +109,13 @@ def run(
         for action in candidates(conn, policy, as_of):
             if action.is_money and not _next(conn, policy, writer, action, now, report):
                 break
+        if report.tally.exceeds(policy.action_limits):
+            return report
         for action in (*ledger.read(conn, ("sent",)), *candidates(conn, policy, as_of)):
             deliver = (others or {}).get(action.action)
-            if deliver is not None and action.held_because is None:
-                _pass_on(conn, policy, deliver, action, now, report)
-            if report.stopped is not None:
+            if deliver is None or action.held_because is not None:
+                continue
+            if not _pass_on(conn, policy, deliver, action, now, report):
                 break
     return report
 
@@ -159,11 +161,14 @@ def _pass_on(
     action: Action,
     now: datetime,
     report: Report,
-) -> None:
-    """Let an action that moves no money be delivered, unless its finding was dismissed."""
+) -> bool:
+    """Let an action that moves no money be delivered, unless its finding was dismissed.
+
+    False ends the run: too many failed.
+    """
     if action.status != "sent" and _is_dismissed(conn, action):
         report.note(action, "waits: the finding was dismissed")
-        return
+        return True
     outcome = deliver(conn, action, now)
     report.note(action, outcome)
     report.tally.tries += 1
@@ -171,6 +176,8 @@ def _pass_on(
     if report.tally.exceeds(policy.action_limits):
         report.stopped = f"{report.tally.failures} of {report.tally.tries} requests failed"
         guards.stop(conn, report.stopped, now)
+        return False
+    return True
 
 
 def _send_new(

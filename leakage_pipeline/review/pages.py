@@ -19,6 +19,7 @@ from leakage_pipeline.publishing.report_queries import STEPS
 from leakage_pipeline.publishing.stripe_links import links_of
 from leakage_pipeline.recovery import ledger
 from leakage_pipeline.recovery.ledger import Action
+from leakage_pipeline.recovery.messages import MAIL
 from leakage_pipeline.review import decisions, queue, sample
 from leakage_pipeline.review.queue import Filters, Row
 
@@ -189,7 +190,9 @@ def _action(action: Action) -> dict[str, Any]:
         "held": action.held_because,
         "error": action.error,
         "changes": changes,
-        "requests": json.dumps(action.request, indent=2, default=str),
+        "is_money": action.is_money,
+        "letter": action.request[0]["params"] if action.action == MAIL else None,
+        "requests": json.dumps(action.request, indent=2, default=str, ensure_ascii=False),
     }
 
 

@@ -11,11 +11,13 @@ import pytest
 
 from leakage_pipeline.failures import ConfigurationError
 from leakage_pipeline.recovery import ledger, sending
+from leakage_pipeline.recovery.guards import Stopped
 from leakage_pipeline.recovery.lanes import deliveries
 from leakage_pipeline.recovery.ledger import Action
 from leakage_pipeline.recovery.messages import Outbox, plan_messages
 from leakage_pipeline.recovery.stripe_writer import StripeWriter
 from leakage_pipeline.settings import Settings
+from leakage_pipeline.simulator.stripe_server import StripeServer
 from tests.unit.publishing import mail_server, sample, slack_server
 from tests.unit.publishing.mail_server import MailServer
 from tests.unit.publishing.sample import Row, insert
@@ -351,3 +353,45 @@ def test_a_dismissed_finding_is_not_spoken_of(
 def test_smtp_without_a_sender_is_bad_configuration(tmp_path: Path, database_url: str) -> None:
     with pytest.raises(ConfigurationError, match="needs a sender"):
         _settings(tmp_path, database_url, customers="smtp")
+
+
+def test_too_many_refused_mails_stop_all_sending(
+    ready: Connection, database_url: str, tmp_path: Path, smtp: MailServer
+) -> None:
+    settings = _with_smtp(tmp_path, database_url, smtp, limits={"mails_per_customer": 9})
+    _found(ready)
+    for number in range(3):
+        insert(
+            ready,
+            "marts.fct_leakage_detections",
+            [Row(f"late{number}", customer_id="cus_0", leakage_type="late_usage")],
+        )
+    with ready, ready.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.classifications select detection_id, 'technical_error',"
+            " 'invoice_difference', 0.9, 'r', 's', 'b', 'rules', 'h', now()"
+            " from marts.fct_leakage_detections where detection_id like 'late%'"
+        )
+    _planned(ready, settings)
+    smtp.answers["BODY"] = "550 no"
+    assert len(_send(ready, settings)) == 3
+    with pytest.raises(Stopped, match="3 of 3 requests failed"):
+        _send(ready, settings)
+
+
+def test_a_cap_on_money_does_not_silence_messages(
+    ready: Connection,
+    stripe_server: StripeServer,
+    database_url: str,
+    tmp_path: Path,
+    smtp: MailServer,
+) -> None:
+    settings = _with_smtp(tmp_path, database_url, smtp, limits={"per_run": 10})
+    company.offer(ready, company.owed())
+    _found(ready)
+    _planned(ready, settings)
+    company.approve_all(ready)
+    writer = StripeWriter(stripe_server.api_key, stripe_server.base_url)
+    report = sending.run(ready, settings.policy, writer, NOW, deliveries(settings, writer))
+    assert "the cap per run" in str(report.stopped)
+    assert [outcome for _, outcome in report.outcomes] == ["sent", "sent"]

@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 
 from tests.unit.publishing import company
 from tests.unit.review.conftest import ATTACK, PASSWORD, WANTED
+from tests.unit.review.test_review_page import planned
 
 Connection = psycopg2.extensions.connection
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -136,3 +137,31 @@ def test_a_reviewer_checks_the_monthly_sample(signed_in: Callable[[str], Page]) 
     page.wait_for_selector("td:has-text('wrong')")
     assert "a seat too many" in page.locator("tbody tr").first.inner_text()
     assert "reviewer-kim" in page.locator("tbody tr").first.inner_text()
+
+
+def test_a_mail_is_read_and_ticked_before_an_approval_releases_it(
+    signed_in: Callable[[str], Page], warehouse: Connection
+) -> None:
+    planned(warehouse)
+    letter = {"customer": "cus_1", "subject": "About your seats", "text": f"Hello\n\n{ATTACK}"}
+    for number in (1, 2):
+        planned(
+            warehouse,
+            action_id=f"mail_{number}",
+            idempotency_key=f"mail_{number}",
+            action="customer_email",
+            request=[{"method": "MAIL", "path": "", "params": letter}],
+        )
+    page = signed_in("approver")
+    page.goto(f"{page.url.rstrip('/')}/findings/{WANTED}")
+    assert "About your seats" in page.locator("pre.letter").first.inner_text()
+    page.check("[value=mail_1]")
+    page.click("button:has-text('Approve and release')")
+    page.wait_for_selector("text=released by approver-kim")
+    with warehouse, warehouse.cursor() as cursor:
+        cursor.execute("select action_id, status from ops.recovery_actions order by 1")
+        assert cursor.fetchall() == [
+            ("mail_1", "approved"),
+            ("mail_2", "planned"),
+            ("rcv_1", "approved"),
+        ]

@@ -230,7 +230,7 @@ def test_passwords_are_kept_as_salted_hashes(warehouse: Connection) -> None:
     assert people.sign_in(warehouse, "lee", PASSWORD.upper()) is None
 
 
-def planned(conn: Connection, **columns: str | None) -> None:
+def planned(conn: Connection, **columns: object) -> None:
     """A planned correction of the finding, whose payload quotes text from outside."""
     row = {
         "action_id": "rcv_1",
