@@ -85,6 +85,8 @@ class RandomCompany:
             "meters": {ours: {"stripe_event_name": name} for ours, name in self.meters.items()},
             # Nothing hides below a least amount.
             "policy": {"min_amount": 0},
+            # Nobody pays by charge here, and Stripe grants its reads by charges.
+            "stripe": {"monthly_read_budget": 10_000_000},
         }
         text = yaml.safe_dump(configuration, sort_keys=False)
         (directory / "leakage.yaml").write_text(text, encoding="utf-8")

@@ -78,7 +78,10 @@ def _on_the_bounds(
         log_event(member, offer, "first", start, value),
         log_event(member, offer, "last", end - 1, value),
     ]
-    return [event for event in events if member.create.at <= event.at < latest]
+    # A pause, or another meter on the item, ends what is used of this one.
+    begin = max(member.create.at, member.log_from.get(offer.log_name, 0))
+    end = min(latest, member.log_until.get(offer.log_name, latest))
+    return [event for event in events if begin <= event.at < end]
 
 
 def _small_loss(billed: Billed, member: Member, offer: MeterOffer, span: Span) -> list[LogEvent]:
