@@ -161,7 +161,7 @@ def _amount(finding: Row) -> Decimal:
     if evidence.get("reason") in {"line_absent", "line_too_low", "line_edited"}:
         step_name = "rating"
     amount = abs(sum((step[step_name] for step in steps), ZERO))
-    return amount - Decimal(evidence.get("credited", ZERO))
+    return amount - Decimal(evidence.get("already_credited", ZERO))
 
 
 _STEP_OF = {

@@ -27,7 +27,9 @@ def amount(finding: Mapping[str, Any]) -> Amount:
     evidence = {**finding["evidence"], "currency": finding["currency"]}
     if any("draft_net" in charge for charge in _charges(evidence)):
         return _draft(evidence)
-    return BY_HAND[finding["leakage_type"]](evidence)
+    # Of what was billed too much, credit notes may have given back a part.
+    given_back = Decimal(evidence.get("already_credited", ZERO))
+    return BY_HAND[finding["leakage_type"]](evidence) - given_back
 
 
 def _charges(evidence: Evidence) -> list[dict[str, Any]]:
@@ -60,11 +62,6 @@ _usage = _step("net_at_billed_discount", "net_at_billed_quantity")
 _price = _step("net_at_billed_quantity", "net_at_stripe_price")
 _rating = _step("net_at_stripe_price", "billed_net")
 _whole = _step("expected_net", "billed_net")
-
-
-def _double_charge(evidence: Evidence) -> Amount:
-    """What the lines say too much, less what credit notes gave back of it."""
-    return _rating(evidence) - Decimal(evidence.get("credited", ZERO))
 
 
 def _by_reason(evidence: Evidence) -> Amount:
@@ -199,7 +196,7 @@ BY_HAND: dict[str, Callable[[Evidence], Amount]] = {
     "late_usage": _late_usage,
     "seat_leakage": _usage,
     "incorrect_discount": _step("expected_net", "net_at_billed_discount"),
-    "double_charge": _double_charge,
+    "double_charge": _rating,
     "missing_invoice": _whole,
     "unbilled_proration": _unbilled_proration,
     "minimum_shortfall": lambda e: e["minimum_commitment"] - e["expected_net"],

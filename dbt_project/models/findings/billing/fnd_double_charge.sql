@@ -6,7 +6,7 @@
     amount='-rating_gap_step - credited',
     condition="rating_gap_step < 0 and -rating_gap_step > credited",
     months='null',
-    numbers={'credited': 'nullif(credited, 0)'},
+    numbers={'already_credited': 'nullif(credited, 0)'},
     reason="case when line_gross >= 2 * stripe_gross and stripe_gross > 0 then 'line_repeated' else 'line_above_price' end",
     description="'Invoice lines for ' || coalesce(meter, 'the licence') || ' in ' || "
         ~ period_text('period_start', 'period_end') ~ " || ' come to ' || "

@@ -15,6 +15,8 @@ with discounted as (
         sum(components.discount_gap_step)
         + case when sum(components.discount_gap_step) < 0 then sum(components.credited_for_discount) else 0 end
             as discount_gap,
+        case when sum(components.discount_gap_step) < 0 then nullif(sum(components.credited_for_discount), 0) end
+            as already_credited,
         sum(components.given_discount) as given_discount,
         sum(components.given_discount) - sum(components.discount_gap_step) as due_discount,
         jsonb_agg(components.evidence) as evidence
@@ -89,6 +91,7 @@ select
         'threshold_quantity', reasons.threshold_quantity,
         'discount_given', {{ to_currency_units('discounted.given_discount', 'discounted.currency_exponent') }},
         'discount_due', {{ to_currency_units('discounted.due_discount', 'discounted.currency_exponent') }},
+        'already_credited', {{ to_currency_units('discounted.already_credited', 'discounted.currency_exponent') }},
         'discount_percent_billed', round(reasons.billed_percent * 100, 6),
         'discount_percent_entitled', round(reasons.entitled_percent * 100, 6),
         'charges', discounted.evidence

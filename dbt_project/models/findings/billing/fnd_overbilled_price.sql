@@ -5,6 +5,7 @@
     amount='-price_gap_step - credited_for_price',
     condition="price_gap_step < 0 and -price_gap_step > credited_for_price",
     cause='price_id',
+    numbers={'already_credited': 'nullif(credited_for_price, 0)'},
     description="'Billed ' || " ~ money_text('billed_net', 'currency_exponent', 'currency')
         ~ " || ' instead of ' || " ~ money_text('expected_net', 'currency_exponent', 'currency')
         ~ " || coalesce(' for ' || meter, '') || ' in ' || " ~ period_text('period_start', 'period_end')

@@ -6,6 +6,7 @@
     amount='-usage_gap_step - credited_for_usage',
     condition="usage_gap_step < 0 and -usage_gap_step > credited_for_usage and is_usage_gap_published",
     cause='cause_source',
+    numbers={'already_credited': 'nullif(credited_for_usage, 0)'},
     doubts=[
         ('summary_unknown', 'not is_summary_known'),
         ('late_usage_arriving', 'late_quantity > 0'),
