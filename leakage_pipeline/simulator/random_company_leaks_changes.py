@@ -6,7 +6,8 @@ What the change should have cost is what the engine bills when it does prorate.
 from dataclasses import replace
 
 from leakage_pipeline.simulator.billing_engine.account import bill
-from leakage_pipeline.simulator.billing_engine.commands import ChangeItem
+from leakage_pipeline.simulator.billing_engine.commands import ChangeItem, Create
+from leakage_pipeline.simulator.billing_engine.ledger import Line
 from leakage_pipeline.simulator.pricing import per_unit
 from leakage_pipeline.simulator.random_company_customers import Member, Scene, own_price
 from leakage_pipeline.simulator.random_company_planted import DAY, DRAFT, Planted, is_fee
@@ -31,6 +32,7 @@ def unbilled_change(scene: Scene, member: Member, _: list[MeterOffer]) -> Plante
         for _, line in bill(member.life(), scene.as_of).lines
         if is_fee(line)
         and line.amount
+        and not (_is_short(line, create) and create.mode == "flexible")
         and line.service[1] + 4 * DRAFT <= scene.as_of
         and line.service[1] - HOUR > known_from
     ]
@@ -50,3 +52,11 @@ def unbilled_change(scene: Scene, member: Member, _: list[MeterOffer]) -> Plante
     right = replace(member, later=[change]).life()
     member.later = [replace(change, proration="none")]
     return Planted(right, member.life(), "unbilled_proration", "no proration", is_fee)
+
+
+def _is_short(line: Line, create: Create) -> bool:
+    """Whether the fee of a period before the anchor is itself a floored share.
+
+    Flexible mode gives back a share of that line; from the price it is a unit off at most.
+    """
+    return create.anchor is not None and line.service[1] == create.anchor
