@@ -4,6 +4,7 @@ The measure is a bare DuckDB group-by of the same columns of the same files: no 
 cuts, no checks. Every step runs in a process of its own, so that each tells its own memory.
 
 Usage: python -m benchmarks.usage_scan [--events N] [--customers N] [--days N] [--forms ...]
+       [--memory 3GB] [--pandas]
 """
 
 import argparse
@@ -109,6 +110,7 @@ def _step(
         *(sys.executable, "-m", "benchmarks.usage_scan", "--step", step),
         *("--folder", str(folder), "--forms", form, "--events", str(arguments.events)),
         *("--customers", str(arguments.customers), "--days", str(arguments.days + more_days)),
+        *("--memory", arguments.memory),
     ]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
@@ -143,12 +145,13 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--pandas", action="store_true", help="also what a user would write instead"
     )
+    parser.add_argument("--memory", default="2GB", help="what DuckDB may keep, bare and scan alike")
     parser.add_argument("--step", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def _bare(arguments: argparse.Namespace) -> None:
-    with open_duckdb(arguments.folder / "home") as (connection, _):
+    with open_duckdb(arguments.folder / "home", memory_limit=arguments.memory) as (connection, _):
         connection.execute(_BARE, {"files": f"{arguments.folder}/parquet/*.parquet"})
 
 
@@ -156,7 +159,7 @@ def _scan(arguments: argparse.Namespace) -> None:
     (form,) = arguments.forms
     settings = _settings(arguments.folder, form)
     as_of = START + timedelta(days=arguments.days + 2)
-    with open_duckdb(settings.home) as (connection, _):
+    with open_duckdb(settings.home, memory_limit=arguments.memory) as (connection, _):
         parsing.prepare(connection, microseconds(as_of))
         for name, number in shape(arguments).items():
             connection.execute(f"set variable {name} = {number:d}")

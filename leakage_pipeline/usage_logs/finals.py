@@ -66,36 +66,38 @@ _WINNERS = """
             on contested.customer_ref = affected.customer_ref
             and contested.occurred_us // getvariable('day_us') = affected.day
     ),
-    -- The order is total over everything an event says, so that no engine may choose.
+    -- The order is total over everything an event says, so that no engine may choose. An unknown
+    -- arrival comes last.
     ranked as (
         select
-            *,
-            count(*) over same_event - 1 as copies,
-            row_number() over (
-                same_event
-                order by
-                    occurred_us, source_order, received_us nulls last,
-                    customer_ref, meter, source, value
-            ) as place
+            event_id,
+            count(*) - 1 as copies,
+            min(struct_pack(
+                occurred_us := occurred_us, source_order := source_order,
+                arrival := coalesce(received_us, 9223372036854775807),
+                customer_ref := customer_ref, meter := meter, source := source, value := value,
+                received_us := received_us
+            )) as first
         from kept.contested
         where id_hash in (select id_hash from hashes)
-        window same_event as (partition by event_id)
+        group by event_id
+    ),
+    firsts as (
+        select
+            event_id, copies, unnest(first), first.occurred_us // getvariable('day_us') as day
+        from ranked
     )
     select
-        ranked.* exclude (place),
-        ranked.occurred_us // getvariable('day_us') as day,
+        firsts.* exclude (arrival),
         coalesce(
-            list_max(list_filter(cut_days.cuts, lambda cut: cut <= ranked.occurred_us)),
-            ranked.occurred_us // getvariable('day_us') * getvariable('day_us')
+            list_max(list_filter(cut_days.cuts, lambda cut: cut <= firsts.occurred_us)),
+            firsts.day * getvariable('day_us')
         ) as window_start_us
-    from ranked
+    from firsts
     left join cut_days
-        on ranked.customer_ref = cut_days.customer_ref
-        and ranked.occurred_us // getvariable('day_us') = cut_days.day
+        on firsts.customer_ref = cut_days.customer_ref and firsts.day = cut_days.day
     semi join affected
-        on ranked.customer_ref = affected.customer_ref
-        and ranked.occurred_us // getvariable('day_us') = affected.day
-    where ranked.place = 1
+        on firsts.customer_ref = affected.customer_ref and firsts.day = affected.day
 """
 _WINNERS_INVOICES = """
     create temp table finalized_windows as

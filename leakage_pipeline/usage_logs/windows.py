@@ -10,10 +10,13 @@ from datetime import date, datetime
 import duckdb
 import pyarrow as pa
 
-# Exact decimals leave as text without the zeros that pad them to twelve places.
+# Exact decimals leave as text without the zeros that pad them to twelve places. Whole numbers, as
+# most are, are written at a tenth of the cost.
 _EXACT = """
     create or replace temp macro exact(number) as
-    rtrim(rtrim(cast(cast(number as decimal(38, 12)) as varchar), '0'), '.')
+    case when number = cast(try_cast(number as bigint) as decimal(38, 12))
+    then cast(try_cast(number as bigint) as varchar)
+    else rtrim(rtrim(cast(cast(number as decimal(38, 12)) as varchar), '0'), '.') end
 """
 _STORABLE = """
     create or replace temp macro storable(name) as replace(name, chr(0), chr(65533))
