@@ -153,7 +153,9 @@ def load_meter_event_summaries(
         is_asked = load.attempt(_OBJECT, ask)
         if not is_asked:
             load.spool.discard([_OBJECT])
-        elif unknown:
+        else:
+            load.count(_OBJECT, len(questions) - len(open_questions))
+        if is_asked and unknown:
             load.note(_OBJECT, f"Stripe does not know {len(unknown)} pairs of meter and customer")
         if len(affordable) < len(open_questions):
             skipped = len(open_questions) - len(affordable)
