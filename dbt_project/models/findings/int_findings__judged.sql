@@ -6,7 +6,7 @@ with keyed as (
         row_number() over (
             partition by
                 customer_id, subscription_id, leakage_type, meter, period_start,
-                case when customer_id is null then cause end
+                case when customer_id is null or leakage_type = 'webhook_delivery_failure' then cause end
             order by period_end
         ) as starting_together
     from {{ ref('int_findings__collected') }}
@@ -26,8 +26,11 @@ typed as (
             '|', collected.customer_id, coalesce(collected.subscription_id, ''), collected.leakage_type,
             coalesce(collected.meter, ''), extract(epoch from collected.period_start)::bigint,
             case when collected.starting_together > 1 then extract(epoch from collected.period_end)::bigint end,
-            -- Of nobody we know, the id that the log has.
-            case when collected.customer_id is null then collected.cause end
+            -- Of nobody we know, the id that the log has; of lost events, where they were to go.
+            case
+                when collected.customer_id is null or collected.leakage_type = 'webhook_delivery_failure'
+                    then collected.cause
+            end
         )) as detection_id
     from keyed as collected
     inner join {{ ref('finding_types') }} as types on collected.leakage_type = types.leakage_type

@@ -17,7 +17,8 @@ endpoints as (
         min(endpoints.webhook_endpoint_id) as webhook_endpoint_id,
         -- The address may carry a token behind the question mark.
         min(split_part(endpoints.url, '?', 1)) as url,
-        min(endpoints.status) as endpoint_status
+        min(endpoints.status) as endpoint_status,
+        jsonb_agg(endpoints.webhook_endpoint_id order by endpoints.webhook_endpoint_id) as candidates
     from (select distinct event_type from undelivered) as wanted
     inner join {{ ref('stg_stripe__webhook_endpoints') }} as endpoints
         on endpoints.enabled_events ?| array['*', wanted.event_type]
@@ -50,6 +51,11 @@ select
         when 'subscription' then subscriptions.latest_invoice_id
     end as invoice_id,
     coalesce(endpoints.endpoint_count, 0) as endpoint_count,
+    endpoints.candidates,
+    (
+        select jsonb_agg(attributes.name order by attributes.name)
+        from jsonb_object_keys(undelivered.previous_attributes) as attributes (name)
+    ) as changed,
     case when endpoints.endpoint_count = 1 then endpoints.webhook_endpoint_id end as webhook_endpoint_id,
     case when endpoints.endpoint_count = 1 then endpoints.url end as endpoint_url,
     case when endpoints.endpoint_count = 1 then endpoints.endpoint_status end as endpoint_status
