@@ -119,6 +119,7 @@ OWNED: dict[tuple[str, str], Owned] = {
     ("raw_stripe", "refunds"): _OF_CHARGE,
     ("raw_stripe", "disputes"): _OF_CHARGE,
     ("raw_stripe", "customer_balance_transactions"): _OUTSIDE,
+    ("raw_stripe", "active_entitlements"): _OUTSIDE,
     ("raw_stripe", "payment_methods"): _OUTSIDE,
     ("raw_stripe", "events"): _OUTSIDE,
     ("raw_business", "contracts"): _DIRECT,

@@ -16,6 +16,7 @@ from leakage_pipeline.simulator.company_edits import (
     extra_lines,
     name_revisions,
 )
+from leakage_pipeline.simulator.company_entitlements import add_entitlements
 from leakage_pipeline.simulator.company_payments import (
     add_payments,
     default_methods,
@@ -58,6 +59,7 @@ def stripe_account(world: World, histories: Sequence[History]) -> StripeAccount:
         )
     for history in histories:
         _CustomerObjects(history, prices).add_to(account)
+    add_entitlements(account)
     return account
 
 

@@ -247,6 +247,20 @@ _ALL = (
         created_filter=False,
     ),
     StripeObject(
+        # What products give access to; archived ones included.
+        name="features",
+        path="/v1/entitlements/features",
+        permission="Entitlements (rak_entitlement_read)",
+        created_filter=False,
+    ),
+    StripeObject(
+        # One list per customer, see load_entitlements.py.
+        name="active_entitlements",
+        path="/v1/entitlements/active_entitlements",
+        permission="Entitlements (rak_entitlement_read)",
+        created_filter=False,
+    ),
+    StripeObject(
         # Stripe's reports of meter events that it took and rejected later; meter_errors.py.
         name="meter_errors",
         path="/v2/core/events",

@@ -6,7 +6,11 @@ Here are catalogue, subscriptions and documents; `tables_changes.py` has what te
 `tables_payments.py` what tells how money moved.
 """
 
-from leakage_pipeline.stripe_billing import tables_changes, tables_payments
+from leakage_pipeline.stripe_billing import (
+    tables_changes,
+    tables_entitlements,
+    tables_payments,
+)
 from leakage_pipeline.stripe_billing.table_building import (
     COUNT,
     FLAG,
@@ -366,6 +370,7 @@ TABLES: tuple[TableSpec, ...] = (
     METERS,
     METER_EVENT_SUMMARIES,
     *tables_changes.TABLES,
+    *tables_entitlements.TABLES,
     *tables_payments.TABLES,
     SYNC_STATUS,
 )

@@ -75,6 +75,10 @@ def _payer(body: Json) -> Ids:
     yield "customers", id_of(body.get("customer"))
 
 
+def _customer(body: Json) -> Ids:
+    yield "", id_of(body.get("customer"))
+
+
 @dataclass(frozen=True)
 class _Topic:
     object_name: str
@@ -119,6 +123,11 @@ _TOPICS = (
     _Topic("prices", _types("price", *_WRITTEN)),
     _Topic("coupon_carriers", _types("coupon", "updated")),
     _Topic("promotion_codes", _types("promotion_code", "created", "updated")),
+    _Topic(
+        "active_entitlements",
+        ("entitlements.active_entitlement_summary.updated",),
+        _customer,
+    ),
     _Topic(
         "subscription_schedules",
         _types(

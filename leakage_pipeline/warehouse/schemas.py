@@ -32,6 +32,7 @@ SCHEMAS = {
 _DOMAINS = (
     "leakage_pipeline.stripe_billing.tables",
     "leakage_pipeline.stripe_billing.tables_changes",
+    "leakage_pipeline.stripe_billing.tables_entitlements",
     "leakage_pipeline.stripe_billing.tables_payments",
     "leakage_pipeline.usage_logs.tables",
     "leakage_pipeline.business.tables",

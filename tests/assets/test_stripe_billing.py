@@ -32,6 +32,7 @@ STEPS = [
     assets.stripe_payments,
     assets.stripe_payment_methods,
     assets.stripe_balance_transactions,
+    assets.stripe_entitlements,
     assets.stripe_meter_event_summaries,
     assets.stripe_sync_status,
 ]

@@ -10,6 +10,7 @@ from leakage_pipeline.stripe_billing import load, load_payments, tables
 from leakage_pipeline.stripe_billing.changes import Refresh
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.events import load_events
+from leakage_pipeline.stripe_billing.load_entitlements import load_entitlements
 from leakage_pipeline.stripe_billing.load_result import LoadResult
 
 Connection = psycopg2.extensions.connection
@@ -27,6 +28,7 @@ LOADS: tuple[Callable[..., LoadResult], ...] = (
     load_payments.load_payments,
     load_payments.load_payment_methods,
     load_payments.load_balance_transactions,
+    load_entitlements,
 )
 # How many requests it took, and when, is not what was read.
 _ASIDE = {"requests", "synced_at"}

@@ -31,6 +31,7 @@ from leakage_pipeline.stripe_billing.load import (
     load_schedules,
     load_subscriptions,
 )
+from leakage_pipeline.stripe_billing.load_entitlements import load_entitlements
 from leakage_pipeline.stripe_billing.load_payments import (
     load_balance_transactions,
     load_payment_methods,
@@ -48,6 +49,7 @@ from leakage_pipeline.stripe_billing.tables_changes import (
     SUBSCRIPTION_SCHEDULES,
     WEBHOOK_ENDPOINTS,
 )
+from leakage_pipeline.stripe_billing.tables_entitlements import ACTIVE_ENTITLEMENTS, FEATURES
 from leakage_pipeline.stripe_billing.tables_payments import (
     CHARGES,
     CUSTOMER_BALANCE_TRANSACTIONS,
@@ -310,6 +312,21 @@ def stripe_balance_transactions(
 ) -> Results:
     """One row per change of the credit balance of customers who have or used one."""
     yield from _load(context, load_balance_transactions, stripe, warehouse, audit_run)
+
+
+@dg.multi_asset(
+    specs=_assets(FEATURES, ACTIVE_ENTITLEMENTS, needs=(tables.CUSTOMERS, tables.SUBSCRIPTIONS)),
+    pool=POOL,
+    retry_policy=RETRY_POLICY,
+)
+def stripe_entitlements(
+    context: dg.AssetExecutionContext,
+    stripe: StripeResource,
+    warehouse: WarehouseResource,
+    audit_run: AuditRun,
+) -> Results:
+    """One row per feature, and per feature that a customer may use now."""
+    yield from _load(context, load_entitlements, stripe, warehouse, audit_run)
 
 
 @dg.multi_asset(

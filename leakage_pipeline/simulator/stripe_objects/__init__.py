@@ -6,9 +6,11 @@ complete; the simulated server hides and cuts what Stripe hides and cuts.
 
 from leakage_pipeline.simulator.stripe_objects.account import StripeAccount, meter_event
 from leakage_pipeline.simulator.stripe_objects.catalog import (
+    active_entitlement,
     coupon,
     currency_option,
     discount,
+    feature,
     meter,
     price,
     product,
@@ -58,6 +60,7 @@ __all__ = [
     "API_VERSION",
     "JsonObject",
     "StripeAccount",
+    "active_entitlement",
     "balance_transaction",
     "bank_debit",
     "billing_mode",
@@ -72,6 +75,7 @@ __all__ = [
     "discount",
     "dispute",
     "event",
+    "feature",
     "invoice",
     "invoice_item",
     "invoice_payment",

@@ -56,6 +56,8 @@ class StripeAccount:
     disputes: list[JsonObject] = field(default_factory=list)
     invoice_payments: list[JsonObject] = field(default_factory=list)
     balance_transactions: list[JsonObject] = field(default_factory=list)
+    features: list[JsonObject] = field(default_factory=list)
+    active_entitlements: list[JsonObject] = field(default_factory=list)
 
     def to_json(self, path: Path) -> None:
         """Write the account to one JSON file."""

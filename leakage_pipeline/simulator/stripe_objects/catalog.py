@@ -49,6 +49,33 @@ def product(
     }
 
 
+def feature(feature_id: str, *, lookup_key: str, name: str, active: bool = True) -> JsonObject:
+    """A feature that products may give access to."""
+    return {
+        "id": feature_id,
+        "object": "entitlements.feature",
+        "active": active,
+        "livemode": False,
+        "lookup_key": lookup_key,
+        "metadata": {},
+        "name": name,
+    }
+
+
+def active_entitlement(
+    entitlement_id: str, *, customer: str, feature: str, lookup_key: str
+) -> JsonObject:
+    """A feature that a customer may use; the server does not show whose it is."""
+    return {
+        "id": entitlement_id,
+        "object": "entitlements.active_entitlement",
+        "customer": customer,
+        "feature": feature,
+        "livemode": False,
+        "lookup_key": lookup_key,
+    }
+
+
 def tier(
     up_to: int | None,
     *,

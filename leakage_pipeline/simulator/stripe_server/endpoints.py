@@ -34,8 +34,9 @@ Params = Mapping[str, Any]
 _LINES = re.compile(r"/v1/(invoices|credit_notes)/([^/]+)/lines")
 _SUMMARIES = re.compile(r"/v1/billing/meters/([^/]+)/event_summaries")
 _BALANCE = re.compile(r"/v1/customers/([^/]+)/balance_transactions")
+_ENTITLEMENTS = "/v1/entitlements/active_entitlements"
 _ITEM = re.compile(r"/v1/subscription_items/([^/]+)")
-_OBJECT = re.compile(r"(/v1/(?:billing/)?\w+)/([^/]+)")
+_OBJECT = re.compile(r"(/v1/(?:billing/|entitlements/)?\w+)/([^/]+)")
 _SUMMARY_PARAMS = PAGING | {"customer", "start_time", "end_time", "value_grouping_window"}
 
 
@@ -87,6 +88,8 @@ class Endpoints:
             return self._list_summaries(path, match[1], params)
         if match := _BALANCE.fullmatch(path):
             return self._list_balance(path, match[1], params)
+        if path == _ENTITLEMENTS:
+            return self._list_entitlements(params)
         if match := _ITEM.fullmatch(path):
             return self._retrieve("subscription_item", "subscription item", match[1], params)
         if (match := _OBJECT.fullmatch(path)) and match[1] in BY_PATH:
@@ -162,6 +165,17 @@ class Endpoints:
             rows = [row for row in rows if row["invoice"] == params["invoice"]]
         data, has_more = listing.page_of_sequence(rows, params, "customer balance transaction")
         return self._close(path, kind, data, tree, has_more=has_more)
+
+    def _list_entitlements(self, params: Params) -> JsonObject:
+        refuse_unknown(params, PAGING | {"customer"})
+        customer = required(params, "customer")
+        if self.store.find("customer", customer) is None:
+            raise no_such(noun="customer", object_id=customer, param="customer", in_path=False)
+        kind = "entitlements.active_entitlement"
+        tree = self._checked_tree(f"list:{kind}", params)
+        rows = self.store.entitlements.get(customer, [])
+        data, has_more = listing.page_of_sequence(rows, params, "active entitlement")
+        return self._close(_ENTITLEMENTS, kind, data, tree, has_more=has_more)
 
     def _list_summaries(self, path: str, meter_id: str, params: Params) -> JsonObject:
         if self.store.find("billing.meter", meter_id) is None:

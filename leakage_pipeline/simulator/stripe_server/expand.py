@@ -193,6 +193,7 @@ EXPANDABLE: dict[str, dict[str, _Step]] = {
         **_plain("status_transitions"),
     },
     "invoice_payment_by": {"charge": _ref("charge"), **_plain("payment_intent")},
+    "entitlements.active_entitlement": {"feature": _ref("entitlements.feature")},
     "customer_balance_transaction": {
         "credit_note": _ref("credit_note"),
         "customer": _ref("customer"),

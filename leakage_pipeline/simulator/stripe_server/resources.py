@@ -187,6 +187,11 @@ def _scheduled(name: str, value: Any) -> Predicate:
     return lambda shown: (shown["status"] == "not_started") is wanted
 
 
+def _archived(name: str, value: Any) -> Predicate:
+    wanted = boolean(name, value)
+    return lambda shown: shown["active"] is not wanted
+
+
 def _delivered(name: str, value: Any) -> Predicate:
     wanted = boolean(name, value)
     return lambda shown: (shown["pending_webhooks"] == 0) is wanted
@@ -280,6 +285,12 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(
         *("webhook_endpoints", "/v1/webhook_endpoints", "webhook_endpoint", "webhook endpoint"),
         "rak_webhook_read",
+        created_filter=False,
+    ),
+    Resource(
+        *("features", "/v1/entitlements/features", "entitlements.feature", "feature"),
+        "rak_entitlement_read",
+        filters={"archived": _archived, "lookup_key": equals("lookup_key")},
         created_filter=False,
     ),
     Resource(

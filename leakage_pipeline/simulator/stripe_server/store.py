@@ -18,7 +18,7 @@ EMBEDDED_LINES = 10
 EMBEDDED_ITEMS = 20
 _AS_THEY_ARE = (
     *("charges", "disputes", "invoice_payments", "payment_methods", "promotion_codes", "refunds"),
-    *("subscription_schedules", "webhook_endpoints"),
+    *("features", "subscription_schedules", "webhook_endpoints"),
 )
 EVENTS_KEPT_SECONDS = 30 * 86_400
 _HIDDEN = {
@@ -42,7 +42,7 @@ class Shelf:
         """Rank the listed objects newest first (of one second: last added first), index them."""
         created = self.resource.created_key
         order = count()
-        keyed = [(-shown[created], -next(order), shown) for shown in self.listed]
+        keyed = [(-shown.get(created, 0), -next(order), shown) for shown in self.listed]
         keyed.sort(key=itemgetter(0, 1))
         self.listed = [shown for _, _, shown in keyed]
         self._negative_created = [negative for negative, _, _ in keyed]
@@ -73,6 +73,7 @@ class Store:
         self.items: dict[str, list[JsonObject]] = {}
         self.lines: dict[str, list[JsonObject]] = {}
         self.balance_transactions: dict[str, list[JsonObject]] = {}
+        self.entitlements: dict[str, list[JsonObject]] = {}
         self.credit_note_lines: dict[str, list[JsonObject]] = {}
         self._item_by_id: dict[str, JsonObject] = {}
         self._hidden: dict[tuple[str, str], JsonObject] = {}
@@ -133,6 +134,9 @@ class Store:
                 self._put(shelf_name, whole)
         for change in sorted(account.balance_transactions, key=itemgetter("created"), reverse=True):
             self.balance_transactions.setdefault(change["customer"], []).append(change)
+        for item in account.active_entitlements:
+            shown = {key: value for key, value in item.items() if key != "customer"}
+            self.entitlements.setdefault(item["customer"], []).append(shown)
         for event in account.events:
             if event["created"] >= self._events_from:  # older ones are forgotten
                 self._put("events", event)

@@ -15,6 +15,7 @@ from leakage_pipeline.stripe_billing import load, tables
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.errors import EndpointForbidden
 from leakage_pipeline.stripe_billing.events import load_events
+from leakage_pipeline.stripe_billing.load_entitlements import load_entitlements
 from leakage_pipeline.stripe_billing.load_payments import (
     load_balance_transactions,
     load_payment_methods,
@@ -39,6 +40,7 @@ LOADS: tuple[Callable[..., load.LoadResult], ...] = (
     load_payments,
     load_payment_methods,
     load_balance_transactions,
+    load_entitlements,
 )
 
 
@@ -101,6 +103,8 @@ def test_the_whole_account_arrives(reader: StripeReader, warehouse: Connection) 
         "invoice_payments": 1,
         "payment_methods": 1,
         "customer_balance_transactions": 1,
+        "features": 1,
+        "active_entitlements": 1,
     }
     for table, count in rows.items():
         assert fetch(warehouse, f"select count(*) from raw_stripe.{table}") == [(count,)]  # noqa: S608

@@ -115,6 +115,13 @@ def trap_account() -> so.StripeAccount:
                 ],
             )
         ],
+        features=[so.feature("feat_1", lookup_key="exports", name="Exports")],
+        active_entitlements=[
+            so.active_entitlement(
+                f"ent_{customer}", customer=customer, feature="feat_1", lookup_key="exports"
+            )
+            for customer in ("cus_1", "cus_2")  # cus_2 has no subscription that runs
+        ],
         promotion_codes=[so.promotion_code("promo_1", coupon="co_gone", code="A", created=JAN)],
         payment_methods=[so.payment_method("pm_1", customer="cus_1", created=JAN)],
         charges=[old, new],

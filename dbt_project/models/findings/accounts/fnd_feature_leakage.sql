@@ -37,7 +37,16 @@ with enabled as (
         and jsonb_array_length(coalesce(states.features, '[]')) > 0
 ),
 
--- What another item or subscription buys for the account, an add-on or the rest of a plan, is no leak.
+entitled as (
+    select
+        customer_id,
+        array_agg(distinct feature_key) as features
+    from {{ ref('stg_stripe__active_entitlements') }}
+    group by customer_id
+),
+
+-- What another item or subscription buys for the account, an add-on or the rest of a plan, is no leak; nor is what
+-- Stripe itself says that the customer may use beyond the plan.
 wanted as (
     select
         enabled.*,
@@ -45,7 +54,11 @@ wanted as (
         own.features as plan_features,
         own.list_interval,
         own.intervals as interval_factor,
-        enabled.features - coalesce(bought.features, array[]::text[]) as wanted_features
+        enabled.features - coalesce(bought.features, array[]::text[]) - array(
+            select beyond.feature_key
+            from unnest(entitled.features) as beyond (feature_key)
+            where not coalesce(own.features, '[]') ? beyond.feature_key
+        ) as wanted_features
     from enabled
     {{ list_price(
         'own', 'enabled.plan_key', 'enabled.currency', 'enabled.billing_interval', 'enabled.interval_count',
@@ -61,6 +74,7 @@ wanted as (
             and list.effective_from <= enabled.period_start
             and (list.effective_until is null or list.effective_until > enabled.period_start)
     ) as bought on true
+    left join entitled on enabled.customer_id = entitled.customer_id
     where own.price is not null
 ),
 
