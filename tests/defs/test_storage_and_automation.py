@@ -183,3 +183,24 @@ def test_without_a_token_a_failed_run_is_logged_alone(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert isinstance(run_failed(failed), dg.SkipReason)
+
+
+@pytest.mark.parametrize("name", ["usage_repair", "nightly_audit"])
+def test_a_failed_run_is_told_by_one_tick_of_the_sensor_and_by_no_later_one(
+    slack: list[dict[str, Any]], name: str
+) -> None:
+    """As the daemon does it, cursor by cursor, for the backfill of days as for the audit."""
+    repair = dg.Definitions(
+        assets=[broken], jobs=[dg.define_asset_job(name, executor_def=dg.in_process_executor)]
+    ).resolve_job_def(name)
+    with dg.DagsterInstance.ephemeral() as instance:
+        cursor = None
+        told = []
+        for fails in (False, True, False, False):
+            if fails:
+                repair.execute_in_process(instance=instance, raise_on_error=False)
+            with dg.build_sensor_context(instance=instance, cursor=cursor) as context:
+                cursor = run_failed.evaluate_tick(context).cursor
+            told.append(len(slack))
+    assert told == [0, 1, 1, 1]
+    assert name in slack[0]["text"]
