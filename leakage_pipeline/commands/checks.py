@@ -87,7 +87,7 @@ def stripe_checks(settings: Settings, *, every_endpoint: bool) -> Iterator[Check
 
     paths = set()
     for target in OBJECTS.values():
-        if "{" in target.path or target.path in paths:
+        if "{" in target.path or target.needs_owner or target.path in paths:
             continue
         paths.add(target.path)
         if target.core or every_endpoint:

@@ -51,6 +51,7 @@ class StripeObject:
         created_key: Key of the creation time.
         created_filter: Whether the list takes ``created``; else later objects are left out here.
         embedded: Lists inside the object that must be completed.
+        needs_owner: There is no list of all of them: it is refused without a customer.
     """
 
     name: str
@@ -63,6 +64,7 @@ class StripeObject:
     created_key: str = "created"
     created_filter: bool = True
     embedded: tuple[EmbeddedList, ...] = ()
+    needs_owner: bool = False
 
 
 # What tells how subscriptions and discounts became what they are; Stripe takes up to 20 types.
@@ -259,6 +261,7 @@ _ALL = (
         path="/v1/entitlements/active_entitlements",
         permission="Entitlements (rak_entitlement_read)",
         created_filter=False,
+        needs_owner=True,
     ),
     StripeObject(
         # Stripe's reports of meter events that it took and rejected later; meter_errors.py.
