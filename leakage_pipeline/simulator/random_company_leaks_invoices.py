@@ -6,6 +6,7 @@ from leakage_pipeline.simulator.billing_engine.account import Billed, Life, bill
 from leakage_pipeline.simulator.billing_engine.commands import Cancel
 from leakage_pipeline.simulator.billing_engine.edits import InvoiceEdit
 from leakage_pipeline.simulator.billing_engine.ledger import Line, Subscription
+from leakage_pipeline.simulator.billing_engine.prices import rounding_unit
 from leakage_pipeline.simulator.billing_engine.settlement import CreditNoteOrder
 from leakage_pipeline.simulator.random_company_customers import Member, Scene
 from leakage_pipeline.simulator.random_company_planted import (
@@ -73,6 +74,8 @@ def line_edit(act: str, kind: str) -> Variant:
             for sub, line in billed.lines
             if line.net > 0
             and line.kind != "proration"
+            # A unit for each line is rounding: a line that small says nothing.
+            and (act != "repeat_line" or line.net > 20 * rounding_unit(member.buyer.currency))
             and (act == "repeat_line" or line.price.meter is not None)
             # What the final invoice lacks is final_usage_lost, what is alone a missing invoice.
             and not (act == "drop_line" and (_is_final(line, member) or _is_alone(line, sub)))

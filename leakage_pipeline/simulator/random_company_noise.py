@@ -39,7 +39,9 @@ def season(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
             member.log.extend(_on_the_bounds(rng, member, offer, spans, latest))
         if offer.meter.formula == "sum" and chance(rng, 0.4):
             span = rng.choice(spans)
-            member.log.extend(_small_loss(billed, member, offer, (span[0], min(span[1], latest))))
+            begin, end = _time_of(member, offer, latest)
+            inside = (max(span[0], begin), min(span[1], end))
+            member.log.extend(_small_loss(billed, member, offer, inside))
     if chance(rng, 0.2):
         _credit(rng, scene.as_of, member, bill(member.life(), scene.as_of))
     if member.plan.rhythm == ("month", 1) and chance(rng, 0.15):
@@ -78,13 +80,21 @@ def _on_the_bounds(
         log_event(member, offer, "first", start, value),
         log_event(member, offer, "last", end - 1, value),
     ]
-    # A pause, or another meter on the item, ends what is used of this one.
-    begin = max(member.create.at, member.log_from.get(offer.log_name, 0))
-    end = min(latest, member.log_until.get(offer.log_name, latest))
+    begin, end = _time_of(member, offer, latest)
     return [event for event in events if begin <= event.at < end]
 
 
+def _time_of(member: Member, offer: MeterOffer, latest: int) -> Span:
+    """When a meter is used: a pause, or another meter on the item, ends it."""
+    return (
+        max(member.create.at, member.log_from.get(offer.log_name, 0)),
+        min(latest, member.log_until.get(offer.log_name, latest)),
+    )
+
+
 def _small_loss(billed: Billed, member: Member, offer: MeterOffer, span: Span) -> list[LogEvent]:
+    if span[0] >= span[1]:
+        return []
     metered = billed.usage.quantity(offer.meter, *span)
     lost = (metered * TINY).quantize(Decimal("0.0001"), rounding=ROUND_FLOOR)
     if not lost:

@@ -1,12 +1,15 @@
 -- The licence fees that a period carries: the regular fee, every proration line with the seconds it stands for, and
 -- the changes inside the period that stand on no line.
 with added_inside as (
-    -- An item added inside the period has proration charges there, no credit for an older configuration.
+    -- An item added inside the period has a proration charge there, and no credit for an older configuration before it
+    -- or with it. What comes later, a change or the end, credits the item itself.
     select item_period_id
     from {{ ref('int_billed__lines') }}
     where is_proration
     group by item_period_id
-    having max(gross_amount) > 0 and not bool_or(is_credit)
+    having
+        max(gross_amount) > 0
+        and coalesce(min(line_start) filter (where not is_credit) < min(line_start) filter (where is_credit), true)
     union
     select item_period_id
     from {{ ref('int_periods__item_periods') }}
