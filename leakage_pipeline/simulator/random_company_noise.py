@@ -41,7 +41,7 @@ def season(scene: Scene, member: Member, offers: list[MeterOffer]) -> None:
             span = rng.choice(spans)
             begin, end = _time_of(member, offer, latest)
             inside = (max(span[0], begin), min(span[1], end))
-            member.log.extend(_small_loss(billed, member, offer, inside))
+            member.log.extend(_small_loss(member, offer, inside))
     if chance(rng, 0.2):
         _credit(rng, scene.as_of, member, bill(member.life(), scene.as_of))
     if member.plan.rhythm == ("month", 1) and chance(rng, 0.15):
@@ -92,15 +92,14 @@ def _time_of(member: Member, offer: MeterOffer, latest: int) -> Span:
     )
 
 
-def _small_loss(billed: Billed, member: Member, offer: MeterOffer, span: Span) -> list[LogEvent]:
-    if span[0] >= span[1]:
-        return []
-    metered = billed.usage.quantity(offer.meter, *span)
-    lost = (metered * TINY).quantize(Decimal("0.0001"), rounding=ROUND_FLOOR)
-    if not lost:
-        return []
-    middle = (span[0] + span[1]) // 2
-    return [replace(log_event(member, offer, "lost", middle, lost), reports=0)]
+def _small_loss(member: Member, offer: MeterOffer, span: Span) -> list[LogEvent]:
+    """A little that is never reported, beside an event that is: too little in any period."""
+    for event in member.log:
+        if event.meter == offer.log_name and span[0] <= event.at < span[1] - 1:
+            lost = (event.value * TINY).quantize(Decimal("0.0001"), rounding=ROUND_FLOOR)
+            if lost > 0:
+                return [replace(log_event(member, offer, "lost", event.at + 1, lost), reports=0)]
+    return []
 
 
 def _credit(rng: random.Random, as_of: int, member: Member, billed: Billed) -> None:
