@@ -57,11 +57,16 @@ _RATES_EVERY, _RATES = timedelta(days=5), 160
 
 @dataclass(frozen=True)
 class Sent:
-    """What Stripe was sent: invoice items, meter events and credit notes."""
+    """What Stripe was sent: invoice items, meter events and credit notes.
+
+    `gives_back` are the actions about overbilling: what they change is no revenue, whatever its
+    sign. Under volume tiers less usage can cost more.
+    """
 
     items: Sequence[JsonObject]
     events: Sequence[JsonObject]
     notes: Sequence[JsonObject]
+    gives_back: frozenset[str]
 
 
 def company_of(seeds: Sequence[int], second: datetime) -> RandomCompany:
@@ -108,6 +113,11 @@ def recover(conn: Connection, settings: Settings, server: StripeServer, now: dat
         items=[e for e in server.account.invoice_items if "leakage_action" in e["metadata"]],
         events=server.posted_meter_events,
         notes=[e for e in server.account.credit_notes if "leakage_action" in e["metadata"]],
+        gives_back=frozenset(
+            action.action_id
+            for action in ledger.read(conn)
+            if action.leakage_type.startswith("overbilled")
+        ),
     )
 
 
@@ -124,9 +134,13 @@ def month_later(
 def booked(company: RandomCompany, sent: Sent, second: datetime) -> dict[str, Decimal]:
     """What Stripe's invoices come to more per customer, in currency units.
 
-    Only by what asks for money: usage that was taken off a meter gives some back.
+    Only by what asks for money; an event's identifier begins with its action's id.
     """
-    asking = [event for event in sent.events if Decimal(event["value"]) > 0]
+    asking = [
+        event
+        for event in sent.events
+        if str(event["identifier"]).rpartition("-")[0] not in sent.gives_back
+    ]
     asked = corrected(company.lives, sent.items, asking)
     return {
         before.buyer.customer_id: Decimal(billed_additionally(before, after, second)).scaleb(
