@@ -1,5 +1,5 @@
--- What credit notes gave back on a charge's lines, in minor units: our own by the finding that they correct, the others,
--- and those about a double charge, as given back on lines that are too high.
+-- What credit notes gave back on a charge's lines, in minor units: our own by the finding that they correct; the
+-- others, and those about a double charge, as given back on lines that are too high.
 select
     charges.charge_id,
     sum(credits.credit_amount) filter (where credits.corrected_type = 'overbilled_usage') as for_usage,
