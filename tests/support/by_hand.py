@@ -27,9 +27,9 @@ def amount(finding: Mapping[str, Any]) -> Amount:
     evidence = {**finding["evidence"], "currency": finding["currency"]}
     if any("draft_net" in charge for charge in _charges(evidence)):
         return _draft(evidence)
+    found = BY_HAND[finding["leakage_type"]](evidence)
     # Of what was billed too much, credit notes may have given back a part.
-    given_back = Decimal(evidence.get("already_credited", ZERO))
-    return BY_HAND[finding["leakage_type"]](evidence) - given_back
+    return found if found is None else found - Decimal(evidence.get("already_credited", ZERO))
 
 
 def _charges(evidence: Evidence) -> list[dict[str, Any]]:
