@@ -17,7 +17,7 @@ _UNCOUNTED = frozenset({"payload", "stripe_version", "synced_at"})
 PAYLOAD_KEYS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("raw_stripe", "invoices"): ("amount_paid_off_stripe",),
     ("raw_stripe", "coupons"): ("applies_to", "currency_options"),
-    ("raw_stripe", "credit_notes"): ("total_taxes",),
+    ("raw_stripe", "credit_notes"): ("metadata", "total_taxes"),
 }
 
 
