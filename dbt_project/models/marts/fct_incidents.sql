@@ -24,6 +24,16 @@ with findings as (
         )
 ),
 
+-- Looked up once: asked again for every finding, it would read all scopes each time.
+newest_closed as (
+    select
+        subscription_id,
+        max(period_start) as period_start
+    from {{ ref('int_terms__scopes') }}
+    where phase = 'closed'
+    group by subscription_id
+),
+
 -- A leak has ended when a closed period of its subscription without a finding follows, or when time has passed without
 -- any: one more period, and a week for the invoice.
 judged as (
@@ -35,15 +45,10 @@ judged as (
         >= settings.as_of
         and (
             findings.is_running_usage is not null
-            or not exists (
-                select 1 from {{ ref('int_terms__scopes') }} as scopes
-                where
-                    scopes.subscription_id = findings.subscription_id
-                    and scopes.phase = 'closed'
-                    and scopes.period_start >= findings.last_period_end
-            )
+            or coalesce(newest_closed.period_start < findings.last_period_end, true)
         ) as is_running
     from findings
+    left join newest_closed on findings.subscription_id = newest_closed.subscription_id
     cross join {{ ref('stg_business__audit_settings') }} as settings
 ),
 
