@@ -6,7 +6,6 @@ before it is made. Nobody's address or mail is in it.
 
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any, Protocol
 
 import httpx
@@ -21,12 +20,13 @@ from leakage_pipeline.recovery.outcome_errors import (
     RefusedError,
     UnknownOutcomeError,
 )
+from leakage_pipeline.recovery.planning import Lane, plan_lane
 from leakage_pipeline.settings import Settings
 
 DEALS = ("hubspot_deal", "pipedrive_deal")
 INDEXED_AFTER = timedelta(hours=1)
 """How long a search may not know a deal yet that was made."""
-_STATEMENT = Path(__file__).with_name("deals.sql")
+_LANE = Lane(DEALS, "deals.sql", release_stays=True)
 _SECONDS = 30.0
 _HUBSPOT, _PIPEDRIVE = "HubSpot", "Pipedrive"
 _LONGEST_TEXT = 300
@@ -43,7 +43,7 @@ class Receiver(Protocol):
 
 
 def plan_deals(conn: Connection, settings: Settings, as_of: datetime) -> int:
-    """Plan the deals that the newest audit's advice calls for; gives how many are planned.
+    """Plan the deals that the newest audit's advice calls for; gives how many stand.
 
     Args:
         conn: Warehouse connection; committed at the end.
@@ -53,18 +53,10 @@ def plan_deals(conn: Connection, settings: Settings, as_of: datetime) -> int:
     crm, mode = settings.policy.crm, settings.policy.action_mode
     if crm.system == "none" or mode == "off":
         return 0
-    with conn, conn.cursor() as cursor:
-        cursor.execute(
-            _STATEMENT.read_text(encoding="utf-8"),
-            {
-                "system": crm.system,
-                "stage": crm.stage,
-                "pipeline": crm.pipeline,
-                "mode": mode,
-                "as_of": as_of,
-            },
-        )
-        return int(cursor.rowcount)
+    plan = plan_lane(
+        conn, _LANE, mode, as_of, system=crm.system, stage=crm.stage, pipeline=crm.pipeline
+    )
+    return plan.planned
 
 
 def receiver_from(settings: Settings) -> Receiver | None:

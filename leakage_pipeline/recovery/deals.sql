@@ -1,6 +1,6 @@
 -- One deal per customer, finding type and meter that sales should talk about; parameters %(system)s, %(stage)s,
--- %(pipeline)s, %(mode)s, %(as_of)s. The newest period speaks for all; a deal that was made once is not made again when
--- the next period leaks too.
+-- %(pipeline)s. The newest period speaks for all; a deal that was made once is not made again when the next period
+-- leaks too.
 with wanted as (
     select distinct on (findings.customer_id, findings.leakage_type, coalesce(findings.meter, ''))
         findings.*,
@@ -39,12 +39,12 @@ titled as (
     from keyed
 )
 
-insert into ops.recovery_actions as known (
-    action_id, detection_id, action, mode, status, idempotency_key, currency, amount, request, created_at, updated_at,
-    leakage_type, customer_id, subscription_id, meter, window_start, window_end, confidence, before, after
+insert into wanted_actions (
+    action_id, detection_id, action, currency, amount, request, leakage_type, customer_id, subscription_id, meter,
+    window_start, window_end, confidence
 )
 select
-    action_id, detection_id, %(system)s || '_deal', %(mode)s, 'planned', action_id, currency, deal_amount,
+    action_id, detection_id, %(system)s || '_deal', currency, deal_amount,
     jsonb_build_array(jsonb_build_object(
         'method', 'POST',
         'path', case %(system)s when 'hubspot' then '/crm/v3/objects/deals' else '/api/v2/deals' end,
@@ -59,14 +59,5 @@ select
                 'stage_id', %(stage)s::text::int, 'pipeline_id', %(pipeline)s::text::int
             )
         end)
-    )), %(as_of)s, %(as_of)s, leakage_type, customer_id, subscription_id, lane_meter, period_start, period_end,
-    confidence, '{}', '{}'
+    )), leakage_type, customer_id, subscription_id, lane_meter, period_start, period_end, confidence
 from titled
-on conflict (action_id) do update set
-    mode = excluded.mode,
-    -- What somebody has released stays as they saw it.
-    detection_id = case when known.status = 'planned' then excluded.detection_id else known.detection_id end,
-    amount = case when known.status = 'planned' then excluded.amount else known.amount end,
-    request = case when known.status = 'planned' then excluded.request else known.request end,
-    updated_at = excluded.updated_at
-where known.status in ('planned', 'approved')

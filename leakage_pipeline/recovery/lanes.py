@@ -1,6 +1,7 @@
 """All lanes together: what an audit plans, and who delivers what is no correction of a bill.
 
-Corrections of bills are planned in `planning` and sent in `sending`; each other lane is a module.
+Corrections of bills are planned in `corrections` and sent in `sending`; each other lane is one
+module.
 """
 
 from collections.abc import Callable
@@ -10,10 +11,11 @@ from datetime import datetime
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
 
 from leakage_pipeline.recovery import subscription_changes
+from leakage_pipeline.recovery.corrections import plan_corrections
 from leakage_pipeline.recovery.crm import DEALS, deliver, plan_deals, receiver_from
 from leakage_pipeline.recovery.ledger import Action
 from leakage_pipeline.recovery.messages import MESSAGES, Outbox, plan_messages
-from leakage_pipeline.recovery.planning import Plan, plan
+from leakage_pipeline.recovery.planning import Plan
 from leakage_pipeline.recovery.stripe_writer import StripeWriter
 from leakage_pipeline.settings import Settings
 from leakage_pipeline.warehouse import ops
@@ -42,7 +44,7 @@ def plan_all(conn: Connection, settings: Settings, as_of: datetime) -> Plans:
     """
     ops.create(conn)
     return Plans(
-        corrections=plan(conn, settings.policy, as_of),
+        corrections=plan_corrections(conn, settings.policy, as_of),
         deals=plan_deals(conn, settings, as_of),
         messages=plan_messages(conn, settings, as_of),
         subscription_changes=subscription_changes.plan_changes(conn, settings.policy, as_of),

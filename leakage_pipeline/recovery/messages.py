@@ -23,7 +23,7 @@ from leakage_pipeline.publishing.slack_message import SlackMessage, section
 from leakage_pipeline.publishing.slack_sender import SlackPoster, main_channel, target_for
 from leakage_pipeline.recovery import ledger
 from leakage_pipeline.recovery.ledger import Action
-from leakage_pipeline.recovery.planning import WITHDRAWN
+from leakage_pipeline.recovery.planning import Lane, plan_lane
 from leakage_pipeline.settings import Settings
 
 MAIL, SLACK = "customer_email", "slack_message"
@@ -32,7 +32,8 @@ OUTBOX = "outbox"
 """Folder in LEAKAGE_HOME for mails that somebody sends from a mail program."""
 _DAY = timedelta(days=1)
 _MAIL_SPAN = timedelta(days=31)
-_STATEMENT = Path(__file__).with_name("messages.sql")
+# A release holds for the words that were shown.
+_LANE = Lane(MESSAGES, "messages.sql", release_stays=False)
 
 
 def plan_messages(conn: Connection, settings: Settings, as_of: datetime) -> int:
@@ -55,22 +56,17 @@ def plan_messages(conn: Connection, settings: Settings, as_of: datetime) -> int:
         for action, text in ACTIONS.items()
         if action is not NextAction.NO_ACTION
     }
-    with conn, conn.cursor() as cursor:
-        cursor.execute("lock table ops.recovery_actions in share row exclusive mode")
-        cursor.execute(
-            _STATEMENT.read_text(encoding="utf-8"),
-            {
-                "mode": mode,
-                "as_of": as_of,
-                "mails": wanted.customers != "off",
-                "teams": wanted.teams,
-                "one_off": sorted(ONE_OFF_TYPES),
-                "owners": json.dumps(owners),
-                "withdrawn": WITHDRAWN,
-            },
-        )
-        (count,) = cursor.fetchone() or (0,)
-    return int(count)
+    plan = plan_lane(
+        conn,
+        _LANE,
+        mode,
+        as_of,
+        mails=wanted.customers != "off",
+        teams=wanted.teams,
+        one_off=sorted(ONE_OFF_TYPES),
+        owners=json.dumps(owners),
+    )
+    return plan.planned
 
 
 class Outbox:

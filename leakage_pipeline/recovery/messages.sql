@@ -1,8 +1,8 @@
 -- Messages that the newest audit's advice calls for: a mail to the customer, word for word as it was drafted, and a
 -- Slack message to the team that has to act. One per leak and action, however many periods it has: the newest speaks for
 -- all. What happens once, such as a limit that is near, has one per finding, and per soft cap. No address is in here.
--- Parameters: %(mode)s, %(as_of)s, %(mails)s, %(teams)s (whether either is wanted), %(one_off)s (types), %(owners)s
--- (by action: team, channel, label), %(withdrawn)s.
+-- Parameters: %(mails)s, %(teams)s (whether either is wanted), %(one_off)s (types), %(owners)s (by action: team,
+-- channel, label).
 with advised as (
     select distinct on (told.topic)
         told.*,
@@ -79,62 +79,16 @@ wanted as (
     select * from mails
     union all
     select * from slack_messages
-),
-
-planned as (
-    insert into ops.recovery_actions as known (
-        action_id, detection_id, action, mode, status, idempotency_key, currency, amount, request, created_at,
-        updated_at, leakage_type, customer_id, subscription_id, meter, window_start, window_end, confidence,
-        held_because, before, after
-    )
-    select
-        action_id, detection_id, action, %(mode)s, 'planned', action_id, currency, leakage_amount,
-        jsonb_build_array(request || jsonb_build_object('idempotency_key', action_id)), %(as_of)s, %(as_of)s,
-        leakage_type, customer_id, subscription_id, coalesce(meter, ''), period_start, period_end, confidence, held,
-        -- What the newest period speaks for, so that whoever releases it knows.
-        jsonb_strip_nulls(jsonb_build_object('periods', periods, 'total', trim_scale(total_amount))), '{}'
-    from wanted
-    on conflict (action_id) do update set
-        mode = excluded.mode,
-        detection_id = excluded.detection_id,
-        amount = excluded.amount,
-        currency = excluded.currency,
-        window_start = excluded.window_start,
-        window_end = excluded.window_end,
-        confidence = excluded.confidence,
-        held_because = excluded.held_because,
-        before = excluded.before,
-        request = excluded.request,
-        -- A release holds for the words that were shown.
-        status = case when known.request = excluded.request then known.status else 'planned' end,
-        approved_by = case when known.request = excluded.request then known.approved_by end,
-        error = null,
-        updated_at = excluded.updated_at
-    where
-        known.status in ('planned', 'approved')
-        or (known.status = 'reverted' and known.sent_at is null and known.error = %(withdrawn)s)
-    returning known.action_id
-),
-
-stale as (
-    update ops.recovery_actions as actions set
-        status = 'reverted', error = %(withdrawn)s, updated_at = %(as_of)s
-    from ops.recovery_actions as before
-    where
-        actions.status in ('planned', 'approved')
-        and actions.action in ('customer_email', 'slack_message')
-        and before.action_id = actions.action_id
-        and not exists (select 1 from wanted where wanted.action_id = actions.action_id)
-    returning actions.action_id, before.status
-),
-
-noted as (
-    insert into ops.audit_log (actor, action, subject, before, after, at)
-    select
-        'pipeline', 'action_withdrawn', action_id, jsonb_build_object('status', status),
-        jsonb_build_object('status', 'reverted', 'error', %(withdrawn)s::text), %(as_of)s
-    from stale
-    where status = 'approved'
 )
 
-select count(*) from planned
+insert into wanted_actions (
+    action_id, detection_id, action, currency, amount, request, leakage_type, customer_id, subscription_id, meter,
+    window_start, window_end, confidence, held_because, before
+)
+select
+    action_id, detection_id, action, currency, leakage_amount,
+    jsonb_build_array(request || jsonb_build_object('idempotency_key', action_id)), leakage_type, customer_id,
+    subscription_id, coalesce(meter, ''), period_start, period_end, confidence, held,
+    -- What the newest period speaks for, so that whoever releases it knows.
+    jsonb_strip_nulls(jsonb_build_object('periods', periods, 'total', trim_scale(total_amount)))
+from wanted

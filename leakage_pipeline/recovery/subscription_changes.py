@@ -5,7 +5,6 @@ and the next run confirms it because Stripe shows it.
 """
 
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
@@ -14,11 +13,12 @@ from leakage_pipeline.policy import Policy
 from leakage_pipeline.recovery import ledger
 from leakage_pipeline.recovery.ledger import Action, Json
 from leakage_pipeline.recovery.outcome_errors import NotSentError, RefusedError
-from leakage_pipeline.recovery.planning import WITHDRAWN
+from leakage_pipeline.recovery.planning import Lane, plan_lane
 from leakage_pipeline.recovery.stripe_writer import StripeWriter
 
 CHANGE = "subscription_change"
-_STATEMENT = Path(__file__).with_name("subscription_changes.sql")
+# What somebody took on may be gone because they made the change: Stripe is asked once more.
+_LANE = Lane((CHANGE,), "subscription_changes.sql", release_stays=False, withdraws_released=False)
 
 
 def plan_changes(conn: Connection, policy: Policy, as_of: datetime) -> int:
@@ -31,14 +31,7 @@ def plan_changes(conn: Connection, policy: Policy, as_of: datetime) -> int:
     """
     if policy.action_mode == "off" or not policy.messages.subscription_changes:
         return 0
-    with conn, conn.cursor() as cursor:
-        cursor.execute("lock table ops.recovery_actions in share row exclusive mode")
-        cursor.execute(
-            _STATEMENT.read_text(encoding="utf-8"),
-            {"mode": policy.action_mode, "as_of": as_of, "withdrawn": WITHDRAWN},
-        )
-        (count,) = cursor.fetchone() or (0,)
-    return int(count)
+    return plan_lane(conn, _LANE, policy.action_mode, as_of).planned
 
 
 def settle(conn: Connection, writer: StripeWriter, action: Action, now: datetime) -> str:

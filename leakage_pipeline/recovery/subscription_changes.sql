@@ -1,6 +1,6 @@
 -- Drafts of changes to subscriptions that the newest audit's advice calls for; a person makes them in Stripe. One per
 -- subscription, finding type and meter: the newest period speaks for all. `after` says how Stripe looks once it is done.
--- Nothing is prorated: what past periods lack is asked for apart. Parameters %(mode)s, %(as_of)s, %(withdrawn)s.
+-- Nothing is prorated: what past periods lack is asked for apart. Parameter %(as_of)s.
 with advised as (
     select distinct on (findings.subscription_id, findings.leakage_type, coalesce(findings.meter, ''))
         findings.*,
@@ -126,50 +126,16 @@ requested as (
             end
         )) as request
     from drafted
-),
-
-planned as (
-    insert into ops.recovery_actions as known (
-        action_id, detection_id, action, mode, status, idempotency_key, currency, amount, request, created_at,
-        updated_at, leakage_type, customer_id, subscription_id, meter, window_start, window_end, confidence,
-        held_because, before, after
-    )
-    select
-        action_id, detection_id, 'subscription_change', %(mode)s, 'planned', action_id, currency, leakage_amount,
-        request, %(as_of)s, %(as_of)s, leakage_type, customer_id, subscription_id, coalesce(meter, ''), period_start,
-        period_end, confidence, held, '{}',
-        jsonb_strip_nulls(jsonb_build_object('gone_discount', case
-            when next_action = 'correct_discount' then evidence ->> 'discount_id'
-        end))
-    from requested
-    on conflict (action_id) do update set
-        mode = excluded.mode,
-        detection_id = excluded.detection_id,
-        amount = excluded.amount,
-        window_start = excluded.window_start,
-        window_end = excluded.window_end,
-        held_because = excluded.held_because,
-        request = excluded.request,
-        after = excluded.after,
-        status = case when known.request = excluded.request then known.status else 'planned' end,
-        approved_by = case when known.request = excluded.request then known.approved_by end,
-        error = null,
-        updated_at = excluded.updated_at
-    where
-        known.status in ('planned', 'approved')
-        or (known.status = 'reverted' and known.sent_at is null and known.error = %(withdrawn)s)
-    returning known.action_id
-),
-
--- What is approved is looked at in Stripe once more: it may be gone because somebody made the change.
-stale as (
-    update ops.recovery_actions as actions set
-        status = 'reverted', error = %(withdrawn)s, updated_at = %(as_of)s
-    where
-        actions.status = 'planned'
-        and actions.action = 'subscription_change'
-        and not exists (select 1 from requested where requested.action_id = actions.action_id)
-    returning actions.action_id
 )
 
-select (select count(*) from planned) + 0 * (select count(*) from stale)
+insert into wanted_actions (
+    action_id, detection_id, action, currency, amount, request, leakage_type, customer_id, subscription_id, meter,
+    window_start, window_end, confidence, held_because, after
+)
+select
+    action_id, detection_id, 'subscription_change', currency, leakage_amount, request, leakage_type, customer_id,
+    subscription_id, coalesce(meter, ''), period_start, period_end, confidence, held,
+    jsonb_strip_nulls(jsonb_build_object('gone_discount', case
+        when next_action = 'correct_discount' then evidence ->> 'discount_id'
+    end))
+from requested

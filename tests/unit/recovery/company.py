@@ -9,7 +9,8 @@ from typing import Any
 from psycopg2.extensions import connection as Connection  # noqa: N812 - it is the class
 
 from leakage_pipeline.policy import Policy
-from leakage_pipeline.recovery import ledger, planning
+from leakage_pipeline.recovery import ledger
+from leakage_pipeline.recovery.corrections import plan_corrections
 from leakage_pipeline.recovery.ledger import Action
 from leakage_pipeline.simulator import stripe_objects as so
 from leakage_pipeline.simulator.stripe_server import StripeServer
@@ -256,7 +257,7 @@ def offer(
     conn.commit()
     sample.insert(conn, "marts.fct_correction_lanes", [dict(row) for row in rows])
     chosen = policy().model_copy(update={"paid_back_to": paid_back_to})
-    planning.plan(conn, chosen, as_of)
+    plan_corrections(conn, chosen, as_of)
 
 
 def approve_all(conn: Connection) -> list[Action]:

@@ -100,6 +100,43 @@ def test_a_deal_is_made_once_and_names_no_address(
     assert (action.status, action.remote_id) == ("confirmed", "0")
 
 
+def test_a_deal_whose_cause_is_gone_is_not_made_until_it_is_back(
+    ready: Connection, stripe_server: StripeServer, crm: CrmServer, tmp_path: Path
+) -> None:
+    settings = _settings(tmp_path, "hubspot", crm)
+    _found(ready)
+    plan_deals(ready, settings, AS_OF)
+    company.approve_all(ready)
+    with ready, ready.cursor() as cursor:
+        cursor.execute("update ops.classifications set next_action = 'no_action'")
+    assert plan_deals(ready, settings, AS_OF) == 0
+    receiver = receiver_from(settings)
+    assert receiver is not None
+    assert _send(ready, stripe_server, receiver) == []
+    assert ("pipeline", "action_withdrawn") in company.log(ready)
+    with ready, ready.cursor() as cursor:
+        cursor.execute(
+            "update ops.classifications set next_action = 'offer_upgrade'"
+            " where detection_id != 'fix'"
+        )
+    assert plan_deals(ready, settings, AS_OF) == 1
+    # What was released before was withdrawn with it.
+    assert [(action.status, action.approved_by) for action in ledger.read(ready)] == [
+        ("planned", None)
+    ]
+    assert crm.deals == []
+
+
+def test_a_deal_planned_for_another_crm_is_withdrawn(
+    ready: Connection, crm: CrmServer, tmp_path: Path
+) -> None:
+    _found(ready)
+    plan_deals(ready, _settings(tmp_path, "hubspot", crm), AS_OF)
+    plan_deals(ready, _settings(tmp_path, "pipedrive", crm), AS_OF)
+    found = {action.action: action.status for action in ledger.read(ready)}
+    assert found == {"hubspot_deal": "reverted", "pipedrive_deal": "planned"}
+
+
 @pytest.mark.parametrize("fault", ["cut", 500])
 def test_an_answer_that_is_lost_makes_no_second_deal(
     ready: Connection,

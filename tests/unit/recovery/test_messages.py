@@ -147,6 +147,26 @@ def test_other_words_need_another_release(
     assert {each.status for each in _planned(ready, settings).values()} == {"planned"}
 
 
+def test_a_leak_that_is_gone_and_comes_back_is_planned_again(
+    ready: Connection, database_url: str, tmp_path: Path
+) -> None:
+    settings = _settings(tmp_path, database_url, customers="export")
+    _found(ready)
+    first = _planned(ready, settings)
+    company.approve_all(ready)
+    with ready, ready.cursor() as cursor:
+        cursor.execute(
+            "insert into ops.detection_state (detection_id, status, updated_at)"
+            " select detection_id, 'dismissed', now() from marts.fct_leakage_detections"
+        )
+    assert _planned(ready, settings) == {}
+    with ready, ready.cursor() as cursor:
+        cursor.execute("update ops.detection_state set status = 'new'")
+    again = _planned(ready, settings)
+    assert again.keys() == first.keys()
+    assert {each.status for each in again.values()} == {"planned"}
+
+
 @pytest.mark.parametrize("mode", ["off", "dry_run"])
 def test_other_modes_send_no_word(
     ready: Connection, database_url: str, tmp_path: Path, mode: str
