@@ -16,6 +16,9 @@ from leakage_pipeline.business import accounts, contracts, exceptions, fx_rates,
 from leakage_pipeline.classification.drafts import messages_of
 from leakage_pipeline.failures import ConfigurationError, PermanentFailure
 from leakage_pipeline.inputs import columns, databases, delimited, files
+from leakage_pipeline.publishing import mail
+from leakage_pipeline.recovery.crm import receiver_from
+from leakage_pipeline.recovery.messages import smtp_url
 from leakage_pipeline.recovery.stripe_writer import StripeWriter
 from leakage_pipeline.settings import FileUsageSource, Settings, SqlUsageSource, TableSource
 from leakage_pipeline.stripe_billing.budget import newest_budget
@@ -120,6 +123,25 @@ def write_key_checks(settings: Settings) -> Iterator[Check]:
 
     for path in _CORRECTED:
         yield Check(f"corrections {path}", partial(ask, path))
+
+
+def delivery_checks(settings: Settings) -> Iterator[Check]:
+    """What deals and mails to customers need besides the warehouse; nothing is sent to try it."""
+    if settings.policy.action_mode not in {"approve", "auto"}:
+        return
+
+    def deals() -> str:
+        receiver_from(settings)
+        return f"to {settings.policy.crm.system}, whose token is set; it is not tried"
+
+    def mails() -> str:
+        sender = settings.policy.messages.sender
+        return f"over {mail.host_of(smtp_url(settings))}, from {sender}; nothing is sent to try it"
+
+    if settings.policy.crm.system != "none":
+        yield Check("deals", deals)
+    if settings.policy.messages.customers == "smtp":
+        yield Check("mails to customers", mails)
 
 
 def database_check(settings: Settings) -> Check:

@@ -10,6 +10,7 @@ from leakage_pipeline.commands.checks import (
     Check,
     budget_check,
     database_check,
+    delivery_checks,
     input_checks,
     meter_check,
     stripe_checks,
@@ -56,6 +57,7 @@ def doctor(load: Callable[[], Settings], console: Console) -> tuple[int, int]:
 def all_checks(settings: Settings) -> Iterator[Check]:
     """Every check, cheap ones first; after a refused key the other endpoints are not asked."""
     yield from input_checks(settings)
+    yield from delivery_checks(settings)
     yield database_check(settings)
     first, *others = stripe_checks(settings, every_endpoint=True)
     refused: list[Exception] = []

@@ -131,6 +131,16 @@ def hand_over(url: str, message: EmailMessage) -> str:
     return _send(_server(url), message)
 
 
+def host_of(url: str) -> str:
+    """The mail server that a URL names, without its password.
+
+    Raises:
+        ConfigurationError: The URL is no such thing.
+    """
+    server = _server(url)
+    return f"{server.host}:{server.port}"
+
+
 def _recipients(settings: Settings) -> tuple[str, ...]:
     listed = settings.environment.variables.get(RECIPIENTS_VARIABLE, "")
     return tuple(_address(part, RECIPIENTS_VARIABLE) for part in listed.split(",") if part.strip())

@@ -69,6 +69,19 @@ def plan_messages(conn: Connection, settings: Settings, as_of: datetime) -> int:
     return plan.planned
 
 
+def smtp_url(settings: Settings) -> str:
+    """The mail server that `policy.messages.customers: smtp` needs.
+
+    Raises:
+        ConfigurationError: It is not set.
+    """
+    url = settings.environment.smtp_url
+    if url is None:
+        message = "environment: policy.messages.customers is smtp and SMTP_URL is not set"
+        raise ConfigurationError(message)
+    return url.get_secret_value()
+
+
 class Outbox:
     """Delivers messages, each at most once.
 
@@ -115,13 +128,11 @@ class Outbox:
             path = self._export(action, letter)
             ledger.confirm(conn, action.action_id, str(path.name), at=now)
             return f"written to {path}"
-        url = self._settings.environment.smtp_url
-        if url is None:
-            ledger.put_back(conn, action.action_id, "SMTP_URL is not set", at=now)
-            message = "environment: policy.messages.customers is smtp and SMTP_URL is not set"
-            raise ConfigurationError(message)
         try:
-            remote_id = mail.hand_over(url.get_secret_value(), letter)
+            remote_id = mail.hand_over(smtp_url(self._settings), letter)
+        except ConfigurationError as error:
+            ledger.put_back(conn, action.action_id, str(error), at=now)
+            raise
         except mail.PutOffError as later:
             ledger.put_back(conn, action.action_id, str(later), at=now)
             return f"waits: {later}"

@@ -191,9 +191,19 @@ def _action(action: Action) -> dict[str, Any]:
         "error": action.error,
         "changes": changes,
         "is_money": action.is_money,
+        "speaks": _speaks(action),
         "letter": action.request[0]["params"] if action.action == MAIL else None,
         "requests": json.dumps(action.request, indent=2, default=str, ensure_ascii=False),
     }
+
+
+def _speaks(action: Action) -> str | None:
+    """For how much a message of the newest period stands; None when that is all there is."""
+    periods = action.before.get("periods", 1)
+    if periods == 1:
+        return None
+    total = money(Decimal(action.before["total"]), action.currency)
+    return f"It speaks of the newest of {periods} periods, {total} together"
 
 
 def _shown(value: Any, key: str, action: Action) -> str:

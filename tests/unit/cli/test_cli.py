@@ -230,6 +230,31 @@ def test_doctor_names_every_problem_and_goes_on(run: Run, place: Path, database_
     assert "ok       usage log log: 1 file" in outcome.out
 
 
+def test_doctor_names_what_deals_and_mails_to_customers_lack(
+    run: Run, place: Path, database_url: str
+) -> None:
+    with (place / "leakage.yaml").open("a") as file:
+        file.write(
+            "policy:\n"
+            "  action_mode: approve\n"
+            "  crm: {system: pipedrive}\n"
+            "  messages: {customers: smtp, sender: billing@acme.example}\n"
+        )
+    lacking = run("doctor", LEAKAGE_DATABASE_URL=database_url).out
+    assert "PIPEDRIVE_API_TOKEN" in lacking
+    assert "policy.messages.customers is smtp and SMTP_URL is not set" in lacking
+    given = run(
+        "doctor",
+        LEAKAGE_DATABASE_URL=database_url,
+        PIPEDRIVE_API_TOKEN="t",  # noqa: S106 - a test's
+        PIPEDRIVE_API_BASE_URL="https://acme.pipedrive.com",
+        SMTP_URL="smtp://me:secret@mail.example:2525",
+    ).out
+    assert "ok       deals: to pipedrive" in given
+    assert "ok       mails to customers: over mail.example:2525" in given
+    assert "secret" not in given
+
+
 def test_the_lock_is_free_again_when_its_session_dies(
     database_url: str, conn: psycopg2.extensions.connection
 ) -> None:

@@ -151,10 +151,12 @@ def test_a_mail_is_read_and_ticked_before_an_approval_releases_it(
             idempotency_key=f"mail_{number}",
             action="customer_email",
             request=[{"method": "MAIL", "path": "", "params": letter}],
+            before={"periods": 3, "total": 150},
         )
     page = signed_in("approver")
     page.goto(f"{page.url.rstrip('/')}/findings/{WANTED}")
     assert "About your seats" in page.locator("pre.letter").first.inner_text()
+    assert page.locator("text=the newest of 3 periods, $150.00 together").count() == 2
     page.check("[value=mail_1]")
     page.click("button:has-text('Approve and release')")
     page.wait_for_selector("text=released by approver-kim")
