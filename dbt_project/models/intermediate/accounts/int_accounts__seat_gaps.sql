@@ -69,8 +69,10 @@ bought_elsewhere as (
             prices.item_period_id,
             greatest(0, prices.quantity - coalesce(used.seats_in_use, 0)) as quantity
         from short
+        -- Unnested, so that the join is by equality: of an array each pair would have to be looked at.
+        cross join lateral unnest(short.account_ids) as mine (account_id)
         inner join {{ ref('int_accounts__candidates') }} as candidates
-            on candidates.account_id = any(short.account_ids) and candidates.may_pay and candidates.is_started
+            on mine.account_id = candidates.account_id and candidates.may_pay and candidates.is_started
         inner join {{ ref('int_terms__item_period_prices') }} as prices
             on
                 candidates.subscription_id = prices.subscription_id
