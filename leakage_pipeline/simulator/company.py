@@ -22,7 +22,8 @@ from leakage_pipeline.simulator.company_files import (
 from leakage_pipeline.simulator.company_stripe import stripe_account
 from leakage_pipeline.simulator.customers import Customer, World
 from leakage_pipeline.simulator.customers_profiles import honest_customer
-from leakage_pipeline.simulator.ground_truth import History, Label, covered, hold, labels
+from leakage_pipeline.simulator.ground_truth import Label, covered, hold, labels
+from leakage_pipeline.simulator.history import History
 from leakage_pipeline.simulator.invoicing import due_invoices
 from leakage_pipeline.simulator.leaks import leaky_customer
 from leakage_pipeline.simulator.settling import settle

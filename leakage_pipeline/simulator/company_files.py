@@ -20,7 +20,7 @@ import yaml
 
 from leakage_pipeline.simulator.catalog import METERS, UsageTerm
 from leakage_pipeline.simulator.customers import Approval, Contract, Customer, World
-from leakage_pipeline.simulator.ground_truth import History
+from leakage_pipeline.simulator.history import History
 from leakage_pipeline.simulator.invoicing_periods import add_months, epoch
 from leakage_pipeline.simulator.pricing import to_major
 from leakage_pipeline.simulator.usage import DAY, MICROS, MeterUsage, UsageEvent

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from leakage_pipeline.simulator import stripe_objects as build
 from leakage_pipeline.simulator.customers import Customer
-from leakage_pipeline.simulator.ground_truth import History
+from leakage_pipeline.simulator.history import History
 from leakage_pipeline.simulator.invoicing_periods import epoch
 from leakage_pipeline.simulator.payment_life import Dispute, PaymentLife, Refund, WaitingItem
 from leakage_pipeline.simulator.settling import refunded_amount

@@ -23,7 +23,7 @@ from leakage_pipeline.simulator.company_payments import (
     webhook_endpoints,
 )
 from leakage_pipeline.simulator.customers import Customer, Grant, World
-from leakage_pipeline.simulator.ground_truth import History
+from leakage_pipeline.simulator.history import History
 from leakage_pipeline.simulator.invoicing import DAYS_UNTIL_DUE, DueInvoice, DueLine
 from leakage_pipeline.simulator.invoicing_periods import epoch
 from leakage_pipeline.simulator.pricing import Rate

@@ -4,12 +4,9 @@ A variant makes one thing wrong about an honest customer; its rule says what tha
 The honest neighbours of these leaks stand in `customers_profiles_accounts`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from leakage_pipeline.simulator.catalog import FEATURES
 from leakage_pipeline.simulator.customers import (
@@ -22,14 +19,10 @@ from leakage_pipeline.simulator.customers import (
     new_customer,
 )
 from leakage_pipeline.simulator.customers_profiles_accounts import TRIAL, second_subscription
+from leakage_pipeline.simulator.history import Amounts, History
 from leakage_pipeline.simulator.invoicing_periods import Period, add_months, grid
 from leakage_pipeline.simulator.leaks_shared import Variant, settled
 from leakage_pipeline.simulator.pricing import to_major
-
-if TYPE_CHECKING:
-    from leakage_pipeline.simulator.ground_truth import History
-
-Amounts = Iterator[tuple[Period, int]]
 
 RECENT_CHANGE = timedelta(days=70)
 ATTEMPTS = 200
@@ -177,7 +170,7 @@ def _known(history: History, start: datetime, end: datetime) -> bool:
     return not history.is_closed(end) or history.customer.account.updated_at <= start
 
 
-def _plan_gap(history: History) -> Amounts:
+def _plan_gap(history: History) -> Iterator[tuple[Period, int]]:
     """List price of the product's plan - that of the billed plan; a flat plan has one unit."""
     customer = history.customer
     for _, period in history.paid_periods():

@@ -3,13 +3,9 @@
 Like `leaks`: a variant makes one thing wrong, and `RULES` says what that costs per period.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from leakage_pipeline.simulator.catalog import FEATURES, FIRST_LIST, PRICE_LEAD, midnight
 from leakage_pipeline.simulator.customers import (
@@ -30,14 +26,10 @@ from leakage_pipeline.simulator.customers_profiles import (
     sign,
 )
 from leakage_pipeline.simulator.customers_profiles_noise import late_credit
-from leakage_pipeline.simulator.invoicing_periods import Period, add_months, epoch
+from leakage_pipeline.simulator.history import Amounts, History
+from leakage_pipeline.simulator.invoicing_periods import add_months, epoch
 from leakage_pipeline.simulator.leaks_shared import Variant, settled, some_closed
 from leakage_pipeline.simulator.pricing import amount, per_unit, proration, to_minor
-
-if TYPE_CHECKING:
-    from leakage_pipeline.simulator.ground_truth import History
-
-Amounts = Iterator[tuple[Period, int]]
 
 OLD = midnight(FIRST_LIST) - PRICE_LEAD
 MINIMUM = Decimal(900)

@@ -4,24 +4,16 @@ The finding types are those that the invoices would show as once they are final.
 says what each variant costs, instead of its type's own rule.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from leakage_pipeline.simulator.customers import Customer, HandEdits, Wish, World
 from leakage_pipeline.simulator.customers_profiles_noise import renewed_just_now
-from leakage_pipeline.simulator.invoicing_periods import Period
+from leakage_pipeline.simulator.history import Amounts, History
 from leakage_pipeline.simulator.leaks_shared import Variant
 from leakage_pipeline.simulator.pricing import amount
-
-if TYPE_CHECKING:
-    from leakage_pipeline.simulator.ground_truth import History
-
-Amounts = Iterator[tuple[Period, int]]
 
 
 def _newest(world: World, customer: Customer) -> int:

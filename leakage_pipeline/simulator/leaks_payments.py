@@ -3,11 +3,8 @@
 `LEAKS` plants them on honest customers, `RULES` says what each of them comes to per period.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from leakage_pipeline.simulator.customers import (
     HISTORY_MONTHS,
@@ -18,6 +15,7 @@ from leakage_pipeline.simulator.customers import (
     new_customer,
 )
 from leakage_pipeline.simulator.customers_profiles import cancel_at_end, close_account
+from leakage_pipeline.simulator.history import Amounts, History
 from leakage_pipeline.simulator.invoicing_periods import Period, add_months
 from leakage_pipeline.simulator.payment_life import (
     Dispute,
@@ -29,9 +27,6 @@ from leakage_pipeline.simulator.payment_life import (
     WaitingItem,
 )
 from leakage_pipeline.simulator.settling import due_amount, net_amount, refunded_amount
-
-if TYPE_CHECKING:
-    from leakage_pipeline.simulator.ground_truth import Amounts, History
 
 Variant = Callable[[World, int], Customer]
 

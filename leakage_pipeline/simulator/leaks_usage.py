@@ -3,23 +3,18 @@
 Like `leaks`: a variant makes one thing wrong, and `RULES` says what that costs per period.
 """
 
-from __future__ import annotations
-
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from leakage_pipeline.simulator.catalog import USD_TERMS, UsageTerm
 from leakage_pipeline.simulator.customers import Customer, UsageFault, World
 from leakage_pipeline.simulator.customers_profiles import cancel_at_end, close_account, sign
+from leakage_pipeline.simulator.history import Amounts, History
 from leakage_pipeline.simulator.invoicing_periods import Period, add_months
 from leakage_pipeline.simulator.leaks_shared import Variant, settled, some_closed
 from leakage_pipeline.simulator.pricing import amount
-
-if TYPE_CHECKING:
-    from leakage_pipeline.simulator.ground_truth import Amounts, History
 
 USED_AFTER_CANCELLING = timedelta(days=45)
 TOLERANCE_PERCENT = Decimal(5)

@@ -4,20 +4,15 @@ Nothing is planted: usage alone decides, so every customer is looked at, honest 
 from the events and the price list, never with the audit's SQL.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
-from typing import TYPE_CHECKING
 
 from leakage_pipeline.simulator.catalog import LIST_PRICES, TERMS, UsageTerm
+from leakage_pipeline.simulator.history import History
 from leakage_pipeline.simulator.invoicing_periods import Period
 from leakage_pipeline.simulator.pricing import ZERO, amount, to_minor
-
-if TYPE_CHECKING:
-    from leakage_pipeline.simulator.ground_truth import History
 
 TYPES = ("approaching_limit", "outgrown_plan")
 SOFT_CAPS = (80, 90, 100)

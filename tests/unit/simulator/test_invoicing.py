@@ -9,7 +9,7 @@ import pytest
 
 from leakage_pipeline.simulator.company import Company, generate
 from leakage_pipeline.simulator.customers_profiles import PROFILES
-from leakage_pipeline.simulator.ground_truth import History
+from leakage_pipeline.simulator.history import History
 from leakage_pipeline.simulator.invoicing import DueInvoice
 from leakage_pipeline.simulator.invoicing_periods import add_months, billing_periods, epoch
 from leakage_pipeline.simulator.pricing import amount
