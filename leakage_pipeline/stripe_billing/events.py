@@ -5,6 +5,7 @@ Bodies are in the API version of their time; the models that read them know the 
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg2.extensions
@@ -12,7 +13,7 @@ import pyarrow as pa
 import stripe
 
 from leakage_pipeline.stripe_billing.change_feed import OVERLAP, ChangeFeed
-from leakage_pipeline.stripe_billing.changes import Refresh
+from leakage_pipeline.stripe_billing.changes import Refresh, progress_of
 from leakage_pipeline.stripe_billing.client import StripeReader
 from leakage_pipeline.stripe_billing.columns import Flattener, Sync
 from leakage_pipeline.stripe_billing.flatten_changes import webhook_endpoints
@@ -105,10 +106,12 @@ def load_events(
         TransientFailure: Stripe keeps failing; nothing is written.
     """
     specs = (EVENTS, WEBHOOK_ENDPOINTS)
-    with GroupLoad(reader, conn, as_of, specs, merged=(EVENTS,)) as load:
+    of_this_account = replace(how, incremental=False)  # marks are for what comes after this load
+    with GroupLoad(reader, conn, as_of, specs, merged=(EVENTS,), how=of_this_account) as load:
         load.read("webhook_endpoints", webhook_endpoints)
         oldest = as_of - KEPT_BY_STRIPE
-        history = load.read("events", flatten_events, since=max(oldest, _resume_at(conn, as_of)))
+        since = max(oldest, _resume_at(conn, as_of, how.source))
+        history = load.read("events", flatten_events, since=since)
         undelivered = _Undelivered(oldest, history)
         is_marked = load.attempt("undelivered_events", lambda: undelivered.read(load))
         feed = ChangeFeed(load, how)
@@ -166,8 +169,14 @@ class _Undelivered:
         return type(created) is not int or self._since <= created <= self._until
 
 
-def _resume_at(conn: Connection, as_of: datetime) -> datetime:
-    """Where the stored history ends, less an overlap; the beginning when it may have a hole."""
+def _resume_at(conn: Connection, as_of: datetime, source: str) -> datetime:
+    """Where the stored history ends, less an overlap; the beginning when it may have a hole.
+
+    What was read of another account, or at another address, says nothing about this one.
+    """
+    beginning = datetime.min.replace(tzinfo=UTC)
+    if progress_of(conn, EVENTS.name, source) is None:
+        return beginning
     with conn.cursor() as cursor:
         cursor.execute(
             """
@@ -181,4 +190,4 @@ def _resume_at(conn: Connection, as_of: datetime) -> datetime:
         row: tuple[datetime | None] | None = cursor.fetchone()
     conn.rollback()
     newest = row[0] if row else None
-    return newest - OVERLAP if newest else datetime.min.replace(tzinfo=UTC)
+    return newest - OVERLAP if newest else beginning

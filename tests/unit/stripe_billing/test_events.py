@@ -11,6 +11,7 @@ import pytest
 from leakage_pipeline.simulator import stripe_objects as so
 from leakage_pipeline.simulator.stripe_server import StripeServer
 from leakage_pipeline.stripe_billing import events
+from leakage_pipeline.stripe_billing.changes import Refresh
 from leakage_pipeline.stripe_billing.columns import Sync
 from leakage_pipeline.stripe_billing.events import load_events
 from leakage_pipeline.stripe_billing.objects import HISTORY_EVENTS
@@ -137,6 +138,19 @@ def test_later_runs_ask_from_the_newest_stored_event_less_a_day(
         (str(NOW - 30 * DAY), "false"),
     ]
     assert wire.requests[1].query["types[8]"] == HISTORY_EVENTS[8]
+
+
+def test_the_history_of_another_account_is_read_from_its_beginning(
+    account: so.StripeAccount, warehouse: Connection, reader_of: ReaderOf
+) -> None:
+    """Also when its events are older than the newest of the account that was read before."""
+    how = [Refresh(incremental=True, source=source) for source in ("one", "another")]
+    with StripeServer(account, now=AS_OF) as server:
+        load_events(reader_of(server), warehouse, AS_OF, how[0])
+    account.events = [updated(8, NOW - 9 * DAY)]
+    with StripeServer(account, now=AS_OF) as server:
+        load_events(reader_of(server), warehouse, AS_OF, how[1])
+    assert [name for name, *_ in stored(warehouse)] == ["evt_2", "evt_3", "evt_4", "evt_8"]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ Connection = psycopg2.extensions.connection
 FIRST = datetime(2026, 11, 18, 6, tzinfo=UTC)
 DAY = timedelta(days=1)
 PARTLY = Refresh(incremental=True, source="acct")
+ENTIRELY = Refresh(source="acct")
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def test_two_nights_of_changes_leave_the_tables_of_a_full_load(
         _serve(server, account, now)
         results = load_everything(reader, warehouse, now, PARTLY)
         assert all(result.since == now - DAY for result in results[1:])
-        load_everything(reader, other, now, Refresh())
+        load_everything(reader, other, now, ENTIRELY)
         found, wanted = contents(warehouse), contents(other)
         for table, rows in wanted.items():
             assert found[table] == rows, (night, table)
