@@ -157,6 +157,10 @@ FIXED = (
     ("raw_business", "audit_settings"),
     ("raw_usage", "log_coverage"),
 )
+# What must be loaded before a night can tell who changed: later rows would be missed, or half seen.
+KNOWN_FIRST = tuple(
+    dict.fromkeys(key for key in (*OWNED, *GROWING, *FIXED) if key[0] != "raw_usage")
+)
 # Of tables that are shared in part: which rows.
 SHARED_PART = {
     ("raw_business", "term_meters"): "own.term_kind = 'price_book'",

@@ -13,6 +13,7 @@ import yaml
 from leakage_pipeline.definitions import defs
 from leakage_pipeline.defs.automation.schedules import digest_schedule, slack_policy
 from leakage_pipeline.defs.resources import EXCLUSIVE_JOB
+from leakage_pipeline.nights.ownership import FIXED, GROWING, OWNED
 from leakage_pipeline.policy import SlackPolicy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +46,17 @@ def test_loads_with_an_empty_environment_and_no_network(tmp_path: Path) -> None:
     )
     assert done.stdout.strip().endswith("loaded"), done.stderr
     assert not (tmp_path / ".leakage").exists()
+
+
+def test_whom_a_night_prices_is_decided_after_all_of_their_rows_are_loaded(
+    repository: dg.RepositoryDefinition,
+) -> None:
+    """It is decided when the periods are built, before usage, which is cut by them."""
+    graph = repository.asset_graph
+    step = graph.get(dg.AssetKey(["intermediate", "int_periods__usage_cuts"])).assets_def
+    loaded = {parent for key in step.keys for parent in graph.get(key).parent_keys}
+    counted = {*OWNED, *GROWING, *FIXED}
+    assert {dg.AssetKey(key) for key in counted if key[0] != "raw_usage"} <= loaded
 
 
 def test_the_jobs_share_all_assets_between_them(repository: dg.RepositoryDefinition) -> None:

@@ -28,9 +28,12 @@ from sqlalchemy.engine import make_url
 from leakage_pipeline.defs.resources import AuditRun, SettingsResource, WarehouseResource
 from leakage_pipeline.defs.transform.project import PROJECT_DIR, code_version, load_project
 from leakage_pipeline.nights import night
+from leakage_pipeline.nights.ownership import KNOWN_FIRST
 
 PROJECT = load_project()
 PERIODS = "+int_periods__usage_cuts +int_periods__usage_finalizations"
+# Stands for its whole step, which waits for all that it waits for.
+_FIRST_STEP = "int_periods__usage_cuts"
 METERING_QUESTIONS = "+int_usage__summary_requests"
 # For dbt's sessions, on the user's own server too. Every model reads whole tables, and the planner
 # takes a join on two or three columns for a handful of rows: a nested loop over it is quadratic, a
@@ -76,6 +79,8 @@ class LayerTranslator(DagsterDbtTranslator):
             )
         if node["resource_type"] != "model":
             return spec
+        if node["name"] == _FIRST_STEP:
+            spec = spec.merge_attributes(deps=[dg.AssetKey(key) for key in KNOWN_FIRST])
         layer, *parts = node["fqn"][1:-1]
         group = parts[0] if layer == "intermediate" else layer
         return spec.replace_attributes(
@@ -220,7 +225,8 @@ def metering_questions(
         added = night.add_users(conn)
     if added:
         # Their periods are not built yet; snapshots need no second look, no row of theirs changed.
-        _dbt(["run", "--select", *PERIODS.split()], settings, warehouse).wait()
+        # One argument: dagster-dbt takes the word after --select out of the others.
+        _dbt(["run", "--select", PERIODS], settings, warehouse).wait()
     yield from _build(context, settings, warehouse, audit_run)
 
 
