@@ -47,4 +47,7 @@ update raw_stripe.subscription_items as items
 set quantity = items.quantity + 1
 from raw_stripe.subscriptions as subscriptions
 inner join changed on subscriptions.customer_id = changed.customer_id
-where items.subscription_id = subscriptions.subscription_id and items.quantity is not null
+where items.subscription_id = subscriptions.subscription_id and items.quantity is not null;
+
+-- As the load of the usage log does.
+insert into ops.usage_written select customer_id from changed on conflict do nothing

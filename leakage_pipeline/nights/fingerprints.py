@@ -21,6 +21,8 @@ Cursor = psycopg2.extensions.cursor
 
 # In night.known: rows that should lead to a customer and lead to none.
 NOBODY = ""
+# In ops.usage_written: the usage of everybody.
+_EVERYBODY = ""
 
 # What models ask about all customers together, as rows of a shared relation that does not exist.
 _FACTS = """
@@ -55,22 +57,57 @@ def see_rows(cursor: Cursor) -> None:
     )
 
 
-def see_usage(cursor: Cursor) -> None:
-    """Add usage to night.seen, anew if it is there already."""
-    cursor.execute("update night.seen set usage_hash = null where usage_hash is not null")
+def see_usage(cursor: Cursor, *, anew: bool) -> None:
+    """Add usage to night.seen, anew if it is there already.
+
+    The days of a log are many rows: only those are hashed whose customers a load has written since.
+
+    Args:
+        cursor: In the transaction that decides who is priced.
+        anew: Hash the usage of everybody.
+    """
+    cursor.execute(_TAKE_WRITTEN, {"everybody": _EVERYBODY, "anew": anew})
+    cursor.execute("select everybody from usage_due")
+    (everybody,) = cursor.fetchone() or (True,)
+    condition = "true" if everybody else "{} in (select customer_id from usage_to_hash)"
     cursor.execute(
         sql.SQL(
-            "insert into night.seen (customer_id, usage_hash)"
+            "insert into night.usage (customer_id, usage_hash)"
             " select customer_id, sum(row_hash) from ({}) as hashed group by customer_id"
-            " on conflict (customer_id) do update set usage_hash = excluded.usage_hash"
-        ).format(_hashed(late=True))
+        ).format(_hashed(late=True, condition=condition))
     )
+    cursor.execute(_SEE_USAGE)
 
 
-def _hashed(*, late: bool) -> sql.Composed:
+_TAKE_WRITTEN = """
+    create temporary table usage_to_hash (customer_id text) on commit drop;
+    with taken as (delete from ops.usage_written returning customer_id)
+    insert into usage_to_hash select customer_id from taken;
+    create temporary table usage_due on commit drop as
+    select
+        %(anew)s
+        or not exists (select 1 from night.usage)
+        or exists (select 1 from usage_to_hash where customer_id = %(everybody)s) as everybody;
+    delete from night.usage
+    where
+        (select everybody from usage_due)
+        or customer_id in (select customer_id from usage_to_hash);
+    analyze usage_to_hash;
+"""
+_SEE_USAGE = """
+    update night.seen set usage_hash = null where usage_hash is not null;
+    insert into night.seen (customer_id, usage_hash)
+    select customer_id, usage_hash from night.usage
+    on conflict (customer_id) do update set usage_hash = excluded.usage_hash;
+"""
+
+
+def _hashed(*, late: bool, condition: str = "true") -> sql.Composed:
     specs = _specs()
     parts = [
-        sql.SQL("select {} as customer_id, {} as row_hash, {} as is_pair from {} as own {}").format(
+        sql.SQL(
+            "select {} as customer_id, {} as row_hash, {} as is_pair from {} as own {} where {}"
+        ).format(
             sql.SQL(
                 owned.customer
                 if owned.may_be_nobodys
@@ -80,6 +117,7 @@ def _hashed(*, late: bool) -> sql.Composed:
             sql.Literal(key in PAIRED),
             specs[key].identifier,
             sql.SQL(owned.joins),
+            sql.SQL(condition.format(owned.customer)),
         )
         for seed, (key, owned) in enumerate(OWNED.items())
         if owned.known_late is late

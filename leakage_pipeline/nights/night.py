@@ -93,7 +93,7 @@ def add_users(conn: Connection) -> int:
     """
     is_full = current(conn).is_full
     with conn.cursor() as cursor:
-        fingerprints.see_usage(cursor)
+        fingerprints.see_usage(cursor, anew=is_full)
         if is_full:
             conn.commit()
             return 0
@@ -151,8 +151,8 @@ def told(conn: Connection) -> str:
 # What another version of the code knew is of no use to this one, and may have other columns.
 _FORGET = """
     drop table if exists
-        night.known, night.seen, night.customers, night.unfinished, night.shared, night.standing,
-        night.links, night.links_seen
+        night.known, night.seen, night.usage, night.customers, night.unfinished, night.shared,
+        night.standing, night.links, night.links_seen
 """
 
 _BEGIN = """

@@ -31,6 +31,12 @@ comment on column night.known.pairs_hash is 'Of the rows that decide which accou
 create table if not exists night.seen (like night.known including all);
 comment on table night.seen is 'The same as of the build that runs';
 
+create table if not exists night.usage (
+    customer_id text primary key,
+    usage_hash numeric
+);
+comment on table night.usage is 'Each customer''s usage as one number, but for those that ops.usage_written names';
+
 create table if not exists night.customers (
     customer_id text primary key,
     reason text not null,

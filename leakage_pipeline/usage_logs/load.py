@@ -63,6 +63,7 @@ def load_usage(
     if not settings.sources.usage:
         for spec in REPLACED:
             load.replace(conn, spec, spec.empty(), commit=False)
+        publish.note_written(conn, whole=True)
         conn.commit()
         return UsageLoadResult(rows={spec.name: 0 for spec in TABLES}, missing=True)
     run = _Load(settings, conn, as_of, memory_limit or settings.usage_scan.memory_limit)

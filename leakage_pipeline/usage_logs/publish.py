@@ -62,6 +62,13 @@ _FILES = """
     where files.form <> 'sql'
 """
 
+_ALL_WRITTEN = "insert into ops.usage_written values ('') on conflict do nothing"
+_SOME_WRITTEN = """
+    insert into ops.usage_written
+    select distinct name from due_customers
+    on conflict do nothing
+"""
+
 
 @dataclass(frozen=True)
 class Held:
@@ -105,6 +112,7 @@ def publish(
         if not whole:
             _copy_due(conn, "due_customers", windows.due_customers(connection))
             _copy_due(conn, "due_names", windows.due_names(connection))
+        note_written(conn, whole=whole)
         arrivals.remember_previous(conn, as_of, whole=whole)
         _write_windows(connection, conn, whole=whole)
         rows = {
@@ -124,6 +132,12 @@ def publish(
         conn.rollback()
         raise
     return {**rows, USAGE_WINDOWS.name: found, UNATTRIBUTED_USAGE.name: strays}
+
+
+def note_written(conn: psycopg2.extensions.connection, *, whole: bool) -> None:
+    """Tell the nights whose usage this transaction writes: all, or that of due_customers."""
+    with conn.cursor() as cursor:
+        cursor.execute(_ALL_WRITTEN if whole else _SOME_WRITTEN)
 
 
 def _write_windows(

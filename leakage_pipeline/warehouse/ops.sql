@@ -283,3 +283,7 @@ create table if not exists ops.usage_files (
     primary key (source, path, form)
 );
 comment on table ops.usage_files is 'Files of the usage log as the last scan knows them';
+
+-- For nights: whose usage a load wrote, so that not everybody's must be compared.
+create table if not exists ops.usage_written (customer_id text primary key);
+comment on table ops.usage_written is 'Customers whose usage was written since nights looked at it; an empty id is everybody';

@@ -142,6 +142,10 @@ def test_who_has_a_row_that_changed_is_priced(
     assert _tonight(built) == ["cus_3"]
 
 
+_USE = "update raw_usage.usage_windows set quantity_sum = 6"
+_WRITTEN = "insert into ops.usage_written values"
+
+
 def test_what_a_load_writes_beside_the_facts_is_no_change(
     built: psycopg2.extensions.connection,
 ) -> None:
@@ -157,7 +161,7 @@ def test_what_a_load_writes_beside_the_facts_is_no_change(
 
 def test_usage_is_known_after_the_periods(built: psycopg2.extensions.connection) -> None:
     assert _tonight(built) == []
-    _run(built, "update raw_usage.usage_windows set quantity_sum = 6 where customer_id = 'cus_4'")
+    _run(built, f"{_USE} where customer_id = 'cus_4'; {_WRITTEN} ('cus_4'), ('cus_5')")
     assert night.add_users(built) == 1
     assert _customers(built) == ["cus_4"]
     with built.cursor() as cursor:
@@ -165,6 +169,23 @@ def test_usage_is_known_after_the_periods(built: psycopg2.extensions.connection)
         assert cursor.fetchall() == [("cus_4", 6)]
         cursor.execute("select subscription_item_id from night_raw_stripe.subscription_items")
         assert cursor.fetchall() == [("si_4",)]
+
+
+def test_only_usage_that_a_load_has_written_is_compared(
+    built: psycopg2.extensions.connection,
+) -> None:
+    """What was taken note of once stays known, also when the build did not end."""
+    assert _tonight(built) == []
+    _run(built, f"{_USE} where customer_id in ('cus_4', 'cus_5')")
+    assert night.add_users(built) == 0
+    _run(built, f"{_WRITTEN} ('cus_4')")
+    assert night.add_users(built) == 1
+    assert _tonight(built, LATER) == ["cus_4"]
+    _end(built, LATER)
+    assert _tonight(built, LATER + timedelta(hours=1)) == []
+    _run(built, f"{_WRITTEN} ('')")
+    night.add_users(built)
+    assert _customers(built) == ["cus_5"]
 
 
 def test_an_account_that_moves_concerns_both_customers(

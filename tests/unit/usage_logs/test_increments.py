@@ -89,10 +89,37 @@ def test_any_order_of_changes_gives_what_the_whole_log_gives(
             bill(known, world)
         as_of += timedelta(hours=data.draw(st.integers(0, 30)))
         world.as_of = as_of
+        before = usage_of(known)
         answer = answer_of(known, load_usage(configured, known, as_of))
+        assert_told_to_nights(known, before)
         rows = [row for name in sorted(held) for row in held[name]]
         assert answer == roll_up([("log", rows)], world)
     assert answer_of(known, load_usage(configured, known, as_of, anew=True)) == answer
+
+
+def usage_of(conn: Warehouse) -> dict[str, set[str]]:
+    """Every customer's usage as text."""
+    with conn.cursor() as cursor:
+        cursor.execute(
+            "select customer_id, own::text from raw_usage.usage_windows as own"
+            " union all select customer_id, own::text from raw_usage.late_arrivals as own"
+        )
+        usage: dict[str, set[str]] = {}
+        for customer, row in cursor:
+            usage.setdefault(customer, set()).add(row)
+    conn.rollback()
+    return usage
+
+
+def assert_told_to_nights(conn: Warehouse, before: dict[str, set[str]]) -> None:
+    """Nights are told of every customer whose usage is not what it was; '' names all."""
+    after = usage_of(conn)
+    with conn.cursor() as cursor:
+        cursor.execute("delete from ops.usage_written returning customer_id")
+        written = {customer for (customer,) in cursor}
+    conn.commit()
+    changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
+    assert "" in written or changed <= written
 
 
 def moved_billing(world: World) -> World:
@@ -161,9 +188,11 @@ def test_only_the_windows_that_moved_are_written(
     known: Warehouse, settings_for: Build, log: Path
 ) -> None:
     load_usage(settings_for([SOURCE]), known, AS_OF)
-    before = versions(known)
+    assert_told_to_nights(known, {})
+    before, usage = versions(known), usage_of(known)
     write(log / "day3.csv", [event("1-0", 3), event("late", 2, customer_id="cus_2")])
     load_usage(settings_for([SOURCE]), known, AS_OF + timedelta(days=1))
+    assert_told_to_nights(known, usage)
     after = versions(known)
     # The repeat counts where the event came first; the other customer's window is new.
     assert {key for key in after if after[key] != before.get(key)} == {
