@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from leakage_pipeline.defs.transform.assets import dbt_environment
+from leakage_pipeline.defs.transform.assets import QUICK, dbt_environment
 from leakage_pipeline.defs.transform.project import PROJECT_DIR
 from tests.support.audit import rows
 from tests.support.one_company import OneCompany
@@ -101,7 +101,7 @@ def test_every_dbt_unit_test_holds(one_company: OneCompany, tmp_path: Path) -> N
     shutil.copy(parsed, tmp_path)
     done = subprocess.run(
         [
-            *(Path(sys.executable).with_name("dbt"), "test", "--quiet"),
+            *(Path(sys.executable).with_name("dbt"), *QUICK, "test", "--quiet"),
             *("--select", "test_type:unit", "--project-dir", PROJECT_DIR),
             *("--profiles-dir", PROJECT_DIR, "--target-path", tmp_path, "--log-path", tmp_path),
         ],

@@ -1,9 +1,10 @@
 -- Days in a row without any event of a meter that nearly always has some: the log was silent, not the customers. Severe
 -- when chance does not explain it: the meter would have had twenty events or more. Today is not over and not judged.
 with days as (
+    -- As date_trunc('day', ..., 'UTC') at less than half its price: this reads the windows of everybody.
     select
         meter,
-        date_trunc('day', window_start, 'UTC') as day,
+        date_bin('1 day', window_start, timestamptz '2000-01-01 00:00:00+00') as day,
         sum(event_count) as event_count
     from (
         select
@@ -18,7 +19,7 @@ with days as (
             event_count
         from {{ ref('stg_usage__unattributed') }}
     ) as logged
-    group by meter, date_trunc('day', window_start, 'UTC')
+    group by meter, date_bin('1 day', window_start, timestamptz '2000-01-01 00:00:00+00')
 ),
 
 meters as (
