@@ -27,6 +27,7 @@ _OURS = ("LEAKAGE_", "STRIPE_", "ANTHROPIC_", "SLACK_", "SMTP_", "DAGSTER_", "PG
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 _OF_ONE_COMPANY = frozenset(
     {
+        "tests/end_to_end/test_changes_inside_periods.py",
         "tests/end_to_end/test_discounts.py",
         "tests/end_to_end/test_usage_incidents.py",
         "tests/end_to_end/test_worked_examples.py",

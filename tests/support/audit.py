@@ -2,9 +2,12 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -83,6 +86,45 @@ def audit(
             "STRIPE_API_BASE": server.base_url,
         },
     )
+
+
+def killed_audit(
+    directory: Path,
+    url: str,
+    server: StripeServer,
+    as_of: datetime,
+    *,
+    seconds: float,
+    has_begun: Callable[[], bool] = lambda: True,
+) -> None:
+    """Start an audit and kill it, and all that it started, so many seconds after it has begun."""
+    share_parsed_project(directory, url)
+    environment = {
+        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "LEAKAGE_HOME": str(directory / ".leakage"),
+        "LEAKAGE_DATABASE_URL": url,
+        "STRIPE_API_KEY": server.api_key,
+        "STRIPE_API_BASE": server.base_url,
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "leakage_pipeline.cli", "audit", "--as-of", as_of.isoformat()],
+        cwd=directory,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        deadline = time.monotonic() + 300
+        while not has_begun() and time.monotonic() < deadline:
+            time.sleep(0.5)
+        begun = has_begun()
+        time.sleep(seconds)
+        ended = process.poll() is not None
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert begun, "the audit did not come to where it should be killed"
+    assert not ended, "the audit ended before it could be killed"
 
 
 def audit_company(company: SmallCompany, directory: Path, database_url: str) -> None:

@@ -1,4 +1,4 @@
-"""The one hand-written company: worked examples, discounts, the video case, every pricing case.
+"""The one hand-written company: examples, discounts, changes, the video case, every pricing case.
 
 All of them are judged by one audit, since an audit costs far more than its customers do.
 """
@@ -6,7 +6,12 @@ All of them are judged by one audit, since an audit costs far more than its cust
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.end_to_end import discounts, usage_incidents, worked_examples
+from tests.end_to_end import (
+    changes_inside_periods,
+    discounts,
+    usage_incidents,
+    worked_examples,
+)
 from tests.pricing import case_customers, cases
 from tests.pricing.case_customers import Proof
 from tests.pricing.drawn_customers import Draw, Expectation
@@ -26,6 +31,7 @@ class OneCompany:
     stated: list[cases.Case]
     proofs: list[Proof]
     drawn: list[Expectation]
+    changed: list[str]
 
 
 def audited_company(directory: Path, url: str) -> OneCompany:
@@ -37,5 +43,6 @@ def audited_company(directory: Path, url: str) -> OneCompany:
     stated = cases.load()
     proofs = case_customers.add_all(company, stated)
     drawn = Draw(company).customers(DRAWN)
+    changed = changes_inside_periods.fill(company)
     audit_company(company, directory, url)
-    return OneCompany(url, directory, company, stated, proofs, drawn)
+    return OneCompany(url, directory, company, stated, proofs, drawn, changed)
