@@ -1,8 +1,11 @@
 """Rolls staged events up with DuckDB into the state of `scan_state`: files to sums, sums to days.
 
 An event whose id occurs once lies in `partials`, the sums of its file. One whose id may occur again
-(its hash does) is kept in full in `contested`, and only there are events compared by id. So a file
-can come, change or go without the others being read, unless it repeats an id of theirs.
+(its hash does) is kept by itself in `contested`, and only there are events compared. So a file can
+come, change or go without the others being read, unless it repeats an id of theirs.
+
+Ids cost as much to read as all other columns together, and are read once: what they say of a row is
+two hashes with its place. The scan that sums knows by the place which rows stand by themselves.
 """
 
 import duckdb
@@ -11,12 +14,20 @@ import pyarrow as pa
 
 from leakage_pipeline.usage_logs.meaning import HASHES_AT_A_TIME
 
+# Two hashes of another alignment: together 128 bits, so that an id need not be kept to be compared.
+# The first branch spares nearly all rows the costly question for a blank id, whose hash is null.
 _IDS = """
-    insert into kept.ids
-    select file_id, hash(event_id) from fresh_events where not is_blank(event_id)
+    create table {ids} as
+    select
+        file_id,
+        row_id,
+        case when event_id >= '!' or not is_blank(event_id) then hash(event_id) end as id_hash,
+        hash('.' || event_id) as id_check
+    from {events}
 """
-# A table of their own, so that the planner knows that they are few and history many.
-_FRESH = "create table fresh_ids as select id_hash from kept.ids where file_id >= $first"
+_KEEP_IDS = """
+    insert into kept.ids select file_id, id_hash from fresh_ids where id_hash is not null
+"""
 _MATCHED = """
     insert into matched
     select file_id, id_hash
@@ -55,6 +66,22 @@ _CONTESTED_HASHES = """
     union
     select id_hash from kept.contested where file_id in (select file_id from read_again)
 """
+# Rows that no sum of a file may hold, with the place of each: contested ones, and those without id.
+_SPECIAL_ROWS = """
+    create temp table special_rows as
+    select file_id, row_id, id_hash, id_check
+    from (from fresh_ids union all from again_ids) as ids
+    where id_hash is null or id_hash in (select id_hash from contested_hashes)
+"""
+# A bit for each row, in blocks of rows of one file: looked up faster than an id.
+_SPECIAL_BLOCKS = """
+    create temp table special_blocks as
+    select
+        (cast(file_id as bigint) << 32) + (row_id >> 11) as block,
+        bitstring_agg(cast(row_id & 2047 as integer), 0, 2047) as bits
+    from special_rows
+    group by block
+"""
 _WHOLE_FILES = """
     create or replace temp table whole_files as select file_id from staged_files where whole
 """
@@ -74,24 +101,45 @@ _UNCOUNTED = """
             where file_id in (from whole_files))
         - (select count(*) from kept.contested where file_id in (from whole_files))
 """
+# What lies between two cuts of a day. A join that carries lists would cost more.
+_SEGMENTS = """
+    create table segments as
+    select
+        customer_ref,
+        day,
+        unnest(list_prepend(day * getvariable('day_us'), cuts)) as from_us,
+        unnest(list_append(cuts, (day + 1) * getvariable('day_us'))) as until_us
+    from cut_days
+"""
 _PLACED = """
     create view placed as
     select
         events.*,
-        case
-            when cut_days.cuts is null
-                then events.occurred_us // getvariable('day_us') * getvariable('day_us')
-            else coalesce(
-                list_max(list_filter(cut_days.cuts, lambda cut: cut <= events.occurred_us)),
-                events.occurred_us // getvariable('day_us') * getvariable('day_us')
-            )
-        end as window_start_us
+        coalesce(
+            segments.from_us, events.occurred_us // getvariable('day_us') * getvariable('day_us')
+        ) as window_start_us
     from staged_events as events
-    left join cut_days
-        on cut_days.customer_ref = events.customer_ref
-        and cut_days.day = events.occurred_us // getvariable('day_us')
+    left join segments
+        on segments.customer_ref = events.customer_ref
+        and segments.day = events.occurred_us // getvariable('day_us')
+        and events.occurred_us >= segments.from_us
+        and events.occurred_us < segments.until_us
 """
-# One scan for both: an event that must be compared in full is a group of its own.
+# Whole values and their instants make one number, which costs a third of comparing two.
+_LATEST = {
+    "packed": "max((cast(occurred_us as hugeint) << 64) + value)",
+    "pair": "max(struct_pack(occurred_us := occurred_us, value := value))",
+}
+_UNPACKED = {
+    "packed": """
+        struct_pack(
+            occurred_us := cast(latest >> 64 as bigint),
+            value := cast(latest & 18446744073709551615 as decimal(38, 12))
+        )
+    """,
+    "pair": "latest",
+}
+# One scan for both: a special row is a group of its own. Ids, which cost most, are not read in it.
 _GROUPED = """
     create temp table grouped as
     select
@@ -101,49 +149,58 @@ _GROUPED = """
         meter,
         source,
         window_start_us,
-        contested_row,
+        special_row,
         count(*) as event_count,
         cast(sum(value) as decimal(38, 12)) as quantity_sum,
-        max(struct_pack(occurred_us := occurred_us, event_id := event_id, value := value))
-            as latest,
+        {latest} as latest,
         min(occurred_us) as first_us,
         max(received_us) as received_us,
         count(*) filter (received_us < occurred_us - getvariable('skew_us')) as skewed_events
     from (
         select
-            *,
+            placed.* exclude (event_id),
             case
-                when hash(event_id) in (select id_hash from contested_hashes) then row_id
-            end as contested_row
+                when get_bit(blocks.bits, cast(placed.row_id & 2047 as integer)) = 1
+                    then placed.row_id
+            end as special_row
         from placed
-        where whole
+        left join special_blocks as blocks
+            on (cast(placed.file_id as bigint) << 32) + (placed.row_id >> 11) = blocks.block
+        where placed.whole
     ) as events
-    group by
-        file_id, source_order, customer_ref, meter, source, window_start_us, contested_row
+    group by file_id, source_order, customer_ref, meter, source, window_start_us, special_row
 """
 _CONTESTED = """
     insert into kept.contested
     select
-        file_id, hash(latest.event_id), latest.event_id, customer_ref, meter, source,
-        latest.value, latest.occurred_us, received_us, source_order
+        grouped.file_id, special_rows.id_hash, special_rows.id_check, grouped.customer_ref,
+        grouped.meter, grouped.source, grouped.quantity_sum, grouped.first_us, grouped.received_us,
+        grouped.source_order
     from grouped
-    where contested_row is not null
+    inner join special_rows
+        on grouped.file_id = special_rows.file_id and grouped.special_row = special_rows.row_id
+    where special_rows.id_hash is not null
 """
 _PARTIALS = """
     insert into kept.partials
     select
         file_id, customer_ref, meter, source, window_start_us // getvariable('day_us'),
-        window_start_us, event_count, quantity_sum, latest, first_us, received_us, 0, 0, 0,
+        window_start_us, event_count, quantity_sum, {unpacked}, first_us, received_us, 0, 0, 0,
         skewed_events
     from grouped
-    where contested_row is null
+    where special_row is null
 """
-_HALVES_PER_BATCH = 1_000_000
 
 
 def hash_ids(connection: duckdb.DuckDBPyConnection) -> None:
     """Add the ids of the files that are new; they count only once their files are in the state."""
-    connection.execute(_IDS)
+    connection.execute(_IDS.format(ids="fresh_ids", events="fresh_events"))
+    connection.execute(_KEEP_IDS)
+
+
+def hash_ids_again(connection: duckdb.DuckDBPyConnection) -> None:
+    """Hash the ids of known files whose sums are made anew; the state has them already."""
+    connection.execute(_IDS.format(ids="again_ids", events="again_events"))
 
 
 def find_repeats(connection: duckdb.DuckDBPyConnection, first: int) -> list[int]:
@@ -163,17 +220,14 @@ def find_repeats(connection: duckdb.DuckDBPyConnection, first: int) -> list[int]
     ).fetchall()
     connection.execute("create table matched (file_id integer, id_hash ubigint)")
     if count and connection.table("unchanged_files").shape[0]:
-        connection.execute(_FRESH, {"first": first})
         connection.execute(_MATCHED, {"first": first})
         connection.execute(_MATCHED_IN_CHANGED)
-        connection.execute("drop table fresh_ids")
     connection.execute("create table repeated as select distinct id_hash from matched")
     connection.execute("create table doubtful (half uinteger)")
     slices = 1 << (int(count) // HASHES_AT_A_TIME).bit_length()
     for number in range(slices):
         values = {"first": first, "mask": slices - 1, "slice": number}
-        found = connection.sql(_NEW_HALVES, params=values).to_arrow_reader(_HALVES_PER_BATCH)
-        halves = np.concatenate([np.empty(0, np.uint32), *(batch[0] for batch in found)])
+        halves = np.asarray(connection.sql(_NEW_HALVES, params=values).fetchnumpy()["half"])
         halves.sort()  # faster than any hash table
         twice = halves[1:][halves[1:] == halves[:-1]]
         connection.from_arrow(pa.table({"half": twice})).insert_into("doubtful")
@@ -183,17 +237,23 @@ def find_repeats(connection: duckdb.DuckDBPyConnection, first: int) -> list[int]
 
 def create_views(connection: duckdb.DuckDBPyConnection) -> None:
     """Put every staged event into its window."""
+    connection.execute(_SEGMENTS)
     connection.execute(_PLACED)
 
 
 def keep_contested_hashes(connection: duckdb.DuckDBPyConnection) -> None:
-    """Note which ids are compared in full; call before the files read again are taken out."""
-    connection.execute(_CONTESTED_HASHES)
+    """Note which rows stand by themselves; call before the files read again are taken out."""
+    for statement in (_CONTESTED_HASHES, _SPECIAL_ROWS, _SPECIAL_BLOCKS):
+        connection.execute(statement)
 
 
 def add_sums(connection: duckdb.DuckDBPyConnection) -> None:
-    """Add the staged files' events to the state: sums, and those that must be compared in full."""
-    for statement in (_GROUPED, _CONTESTED, _PARTIALS, "drop table grouped", _WHOLE_FILES):
+    """Add the staged files' events to the state: sums, and those that stand by themselves."""
+    (kind,) = connection.view("placed").select("value").types
+    how = "packed" if str(kind.id) == "bigint" else "pair"
+    grouped = _GROUPED.format(latest=_LATEST[how])
+    partials = _PARTIALS.format(unpacked=_UNPACKED[how])
+    for statement in (grouped, _CONTESTED, partials, "drop table grouped", _WHOLE_FILES):
         connection.execute(statement)
     ((uncounted,),) = connection.execute(_UNCOUNTED).fetchall()
     if uncounted:

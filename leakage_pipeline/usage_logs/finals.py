@@ -70,7 +70,6 @@ _WINNERS = """
     -- arrival comes last.
     ranked as (
         select
-            event_id,
             count(*) - 1 as copies,
             min(struct_pack(
                 occurred_us := occurred_us, source_order := source_order,
@@ -80,11 +79,11 @@ _WINNERS = """
             )) as first
         from kept.contested
         where id_hash in (select id_hash from hashes)
-        group by event_id
+        group by id_hash, id_check
     ),
     firsts as (
         select
-            event_id, copies, unnest(first), first.occurred_us // getvariable('day_us') as day
+            copies, unnest(first), first.occurred_us // getvariable('day_us') as day
         from ranked
     )
     select
@@ -133,7 +132,7 @@ _FINALS = """
         union all
         select
             winners.customer_ref, winners.meter, source, day, winners.window_start_us, 1, value,
-            struct_pack(occurred_us := occurred_us, event_id := event_id, value := value),
+            struct_pack(occurred_us := occurred_us, value := value),
             occurred_us, received_us, copies,
             if(received_us >= finalized_us, 1, 0), if(received_us >= finalized_us, value, 0),
             if(received_us < occurred_us - getvariable('skew_us'), 1, 0)

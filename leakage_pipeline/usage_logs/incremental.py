@@ -42,7 +42,7 @@ _NO_EVENTS = pa.schema(
         ("occurred_us", pa.int64()),
         ("received_us", pa.int64()),
         ("file", pa.string()),
-        ("reason", pa.string()),
+        ("sound", pa.bool_()),
         ("position", pa.int64()),
         ("place", pa.int64()),
     ]
@@ -126,6 +126,9 @@ def scan(
     for batch, wanted in ((_AGAIN, plan.again), (_LATE, plan.late)):
         parts += sources.stage(connection, settings, list(wanted.values()), batch, plan.columns)
     _table_of_staged(connection, plan)
+    again_parts = [part for part in parts if part.batch == _AGAIN]
+    _union(connection, again_parts, "again_events", ("event_id",), plan)
+    duckdb_rollup.hash_ids_again(connection)
     _union(connection, parts, "staged_events", EVENT_COLUMNS, plan)
     duckdb_rollup.create_views(connection)
     connection.begin()
@@ -346,7 +349,7 @@ def _selected(
 ) -> duckdb.DuckDBPyRelation:
     counted = relation
     if len(columns) > 1:
-        counted = relation.filter(ColumnExpression("reason").isnull())
+        counted = relation.filter(ColumnExpression("sound"))
     return counted.select(
         *(ColumnExpression(name) for name in columns),
         SQLExpression("coalesce(position, place)").alias("row_id"),

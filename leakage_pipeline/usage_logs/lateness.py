@@ -84,6 +84,7 @@ _LATE_SUMS = """
         and placed.window_start_us = late_windows.window_start_us
     where
         placed.received_us >= late_windows.finalized_us
+        and not is_blank(placed.event_id)
         and hash(placed.event_id) not in (select id_hash from kept.contested)
     group by all
 """

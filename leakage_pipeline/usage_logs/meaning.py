@@ -6,7 +6,7 @@ that no engine may choose; the window of the winner counts the others as duplica
 
 A window is a UTC day, cut at each instant of the customer's `int_periods__usage_cuts`; an event
 exactly at a cut belongs to the later window. A window's last value is that of its latest event,
-of several at one instant the one with the greatest event_id. An event is late when it was received
+of several at one instant the greatest value. An event is late when it was received
 at or after the instant at which the invoice of the period that holds its window was finalised;
 where several invoices were, the last of them counts.
 

@@ -40,7 +40,6 @@ RESULT = {
     "event_count": "BIGINT",
     "quantity_sum": "DECIMAL(38, 12)",
     "latest_us": "BIGINT",
-    "latest_event_id": "VARCHAR",
     "latest_value": "DECIMAL(38, 12)",
     "first_us": "BIGINT",
     "received_us": "BIGINT",
@@ -55,9 +54,7 @@ FINALS = """
     select
         customer_ref, meter, source, window_start_us // getvariable('day_us'), window_start_us,
         event_count, quantity_sum,
-        struct_pack(
-            occurred_us := latest_us, event_id := latest_event_id, value := latest_value
-        ),
+        struct_pack(occurred_us := latest_us, value := latest_value),
         first_us, received_us, duplicate_events, late_count, late_sum, skewed_events
     from pushed_down
     where reason is null

@@ -72,7 +72,7 @@ judged as (
         case when placed.received_us < placed.occurred_us - {skew_us} then 1 else 0 end as skewed,
         row_number() over (
             partition by placed.customer_ref, placed.meter, placed.source, placed.window_start_us
-            order by placed.occurred_us desc, placed.event_id desc
+            order by placed.occurred_us desc, placed.value desc
         ) as from_latest
     from placed
     left join finalized_windows
@@ -89,7 +89,6 @@ select
     count(*) as event_count,
     sum(value) as quantity_sum,
     max(occurred_us) as latest_us,
-    max(case when from_latest = 1 then event_id end) as latest_event_id,
     max(case when from_latest = 1 then value end) as latest_value,
     min(occurred_us) as first_us,
     max(received_us) as received_us,
@@ -102,7 +101,7 @@ from judged
 group by customer_ref, meter, source, window_start_us
 union all
 select
-    null, null, null, null, count(*), null, null, null, null, null, null, null, null, null, null,
+    null, null, null, null, count(*), null, null, null, null, null, null, null, null, null,
     reason
 from events
 where reason is not null

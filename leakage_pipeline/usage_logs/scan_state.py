@@ -5,7 +5,8 @@ computed from the log, a state that is broken, of other software or of another c
 dropped, and the next scan reads the whole log.
 
 Of every event it holds eight bytes (the hash of its id); of every file and window a row of sums
-(`partials`); in full it holds the events whose id occurs more than once (`contested`).
+(`partials`); by themselves it holds the events whose id occurs more than once (`contested`), with
+sixteen bytes in place of the id.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from leakage_pipeline.settings import Settings
 
 FOLDER = "usage_scan"
 # Raise when a table below or the meaning of one of its columns changes.
-LAYOUT = 2
+LAYOUT = 3
 _PENDING = "pending:"
 _TABLES = """
     create table kept.meta (name varchar primary key, value varchar not null);
@@ -34,7 +35,7 @@ _TABLES = """
         file_id integer, id_hash ubigint using compression uncompressed  -- chance does not shrink
     );
     create table kept.contested (
-        file_id integer, id_hash ubigint, event_id varchar, customer_ref varchar, meter varchar,
+        file_id integer, id_hash ubigint, id_check ubigint, customer_ref varchar, meter varchar,
         source varchar, value decimal(38, 12), occurred_us bigint, received_us bigint,
         source_order integer
     );
@@ -42,7 +43,7 @@ _TABLES = """
     create table kept.partials (
         file_id integer, customer_ref varchar, meter varchar, source varchar, day bigint,
         window_start_us bigint, event_count bigint, quantity_sum decimal(38, 12),
-        latest struct(occurred_us bigint, event_id varchar, value decimal(38, 12)),
+        latest struct(occurred_us bigint, value decimal(38, 12)),
         first_us bigint, received_us bigint, duplicate_events bigint,
         late_count bigint, late_sum decimal(38, 12), skewed_events bigint
     );

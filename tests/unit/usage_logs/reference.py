@@ -102,7 +102,7 @@ def roll_up(sources: Sequence[tuple[str, Iterable[Row]]], world: World) -> Answe
     windows: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     lost: dict[tuple[Any, ...], list[Any]] = defaultdict(list)
     spans: dict[str, list[datetime]] = defaultdict(list)
-    for event_id, found in copies.items():
+    for found in copies.values():
         at, _, received, ref, meter, source, value = min(found)
         spans[meter].append(at)
         customer = world.customers.get(ref)
@@ -113,7 +113,7 @@ def roll_up(sources: Sequence[tuple[str, Iterable[Row]]], world: World) -> Answe
         late = received != never and is_late(world, customer, meter, start, received)
         skewed = received < at - timedelta(minutes=1)
         windows[customer, meter, source, start, end].append(
-            (at, event_id, value, late, len(found) - 1, skewed)
+            (at, value, late, len(found) - 1, skewed)
         )
     return Answer(
         {key: summary(events) for key, events in windows.items()},
@@ -141,11 +141,11 @@ def is_late(world: World, customer: str, meter: str, start: datetime, received: 
 
 
 def summary(events: list[Any]) -> tuple[Any, ...]:
-    last_at, _, last_value, *_ = max(events)
-    late = [value for _, _, value, is_late, *_ in events if is_late]
+    last_at, last_value, *_ = max(events)
+    late = [value for _, value, is_late, *_ in events if is_late]
     return (
         len(events),
-        sum(value for _, _, value, *_ in events),
+        sum(value for _, value, *_ in events),
         last_value,
         last_at,
         len(late),
