@@ -37,16 +37,23 @@ _MATCHED = """
 # In a step of its own: asked both at once, DuckDB takes a short history for the smaller side.
 _MATCHED_IN_CHANGED = "delete from matched where file_id not in (from unchanged_files)"
 # Half a hash sorts twice as fast, and is nearly always enough to tell that an id is alone.
-_NEW_HALVES = """
+_HALVES = """
     select cast(id_hash >> 32 as uinteger) as half
-    from kept.ids
-    where file_id >= $first and (id_hash & cast($mask as ubigint)) = cast($slice as ubigint)
+    from fresh_ids
+    where id_hash is not null and (id_hash & cast($mask as ubigint)) = cast($slice as ubigint)
+"""
+_DOUBTFUL = "insert into doubtful select cast(id_hash >> 32 as uinteger) from matched"
+_CANDIDATES = """
+    create temp table candidates as
+    select *
+    from fresh_ids
+    where id_hash is null or cast(id_hash >> 32 as uinteger) in (select half from doubtful)
 """
 _REPEATED = """
     insert into repeated
     select id_hash
-    from kept.ids
-    where file_id >= $first and cast(id_hash >> 32 as uinteger) in (select half from doubtful)
+    from candidates
+    where id_hash is not null
     group by id_hash
     having count(*) > 1
 """
@@ -70,7 +77,7 @@ _CONTESTED_HASHES = """
 _SPECIAL_ROWS = """
     create temp table special_rows as
     select file_id, row_id, id_hash, id_check
-    from (from fresh_ids union all from again_ids) as ids
+    from (from candidates union all from again_ids) as ids
     where id_hash is null or id_hash in (select id_hash from contested_hashes)
 """
 # A bit for each row, in blocks of rows of one file: looked up faster than an id.
@@ -209,29 +216,29 @@ def find_repeats(connection: duckdb.DuckDBPyConnection, first: int) -> list[int]
     At most `HASHES_AT_A_TIME` new ids are in memory at once, whatever the length of the log.
 
     Args:
-        connection: With `unchanged_files`; gets the tables matched and repeated.
+        connection: With `unchanged_files`; gets the tables matched, repeated and candidates.
         first: The number of the first new file.
 
     Returns:
         Files, not new, that hold an id which was theirs alone until now.
     """
-    ((count,),) = connection.execute(
-        "select count(*) from kept.ids where file_id >= $1", [first]
-    ).fetchall()
+    count = connection.table("fresh_ids").shape[0]
     connection.execute("create table matched (file_id integer, id_hash ubigint)")
     if count and connection.table("unchanged_files").shape[0]:
         connection.execute(_MATCHED, {"first": first})
         connection.execute(_MATCHED_IN_CHANGED)
     connection.execute("create table repeated as select distinct id_hash from matched")
     connection.execute("create table doubtful (half uinteger)")
+    connection.execute(_DOUBTFUL)
     slices = 1 << (int(count) // HASHES_AT_A_TIME).bit_length()
     for number in range(slices):
-        values = {"first": first, "mask": slices - 1, "slice": number}
-        halves = np.asarray(connection.sql(_NEW_HALVES, params=values).fetchnumpy()["half"])
+        values = {"mask": slices - 1, "slice": number}
+        halves = np.asarray(connection.sql(_HALVES, params=values).fetchnumpy()["half"])
         halves.sort()  # faster than any hash table
         twice = halves[1:][halves[1:] == halves[:-1]]
         connection.from_arrow(pa.table({"half": twice})).insert_into("doubtful")
-    connection.execute(_REPEATED, {"first": first})
+    for statement in (_CANDIDATES, _REPEATED, "drop table fresh_ids"):
+        connection.execute(statement)
     return [file_id for (file_id,) in connection.execute(_REPEATING_FILES).fetchall()]
 
 
