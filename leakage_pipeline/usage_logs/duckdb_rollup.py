@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from leakage_pipeline.usage_logs.meaning import HASHES_AT_A_TIME
+from leakage_pipeline.usage_logs.pushdown import SEGMENTS
 
 # Two hashes of another alignment: together 128 bits, so that an id need not be kept to be compared.
 # The first branch spares nearly all rows the costly question for a blank id, whose hash is null.
@@ -108,16 +109,8 @@ _UNCOUNTED = """
             where file_id in (from whole_files))
         - (select count(*) from kept.contested where file_id in (from whole_files))
 """
-# What lies between two cuts of a day. A join that carries lists would cost more.
-_SEGMENTS = """
-    create table segments as
-    select
-        customer_ref,
-        day,
-        unnest(list_prepend(day * getvariable('day_us'), cuts)) as from_us,
-        unnest(list_append(cuts, (day + 1) * getvariable('day_us'))) as until_us
-    from cut_days
-"""
+# A join that carries the lists of cuts would cost more.
+_SEGMENTS = f"create table segments as {SEGMENTS}"
 _PLACED = """
     create view placed as
     select
