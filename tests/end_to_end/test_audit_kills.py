@@ -8,8 +8,6 @@ seconds, in `tests/assets/test_stripe_kills.py`.
 import os
 import random
 import shutil
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -23,7 +21,7 @@ from sqlalchemy.engine import make_url
 from leakage_pipeline.simulator.company import generate
 from leakage_pipeline.simulator.stripe_server import StripeServer
 from leakage_pipeline.warehouse.connection import connect
-from tests.support.audit import audit
+from tests.support.audit import audit, killed_audit
 from tests.support.audited_tables import difference, state
 from tests.support.stripe_nights import next_night
 
@@ -74,32 +72,6 @@ def evening() -> Iterator[list[_Evening]]:
         one.forget()
 
 
-def _kill(directory: Path, url: str, server: StripeServer, as_of: str, seconds: float) -> bool:
-    """Start an audit and kill all its processes after a time; tell whether it was still running."""
-    environment = {
-        **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-        "LEAKAGE_HOME": str(directory / ".leakage"),
-        "LEAKAGE_DATABASE_URL": url,
-        "STRIPE_API_KEY": server.api_key,
-        "STRIPE_API_BASE": server.base_url,
-    }
-    with subprocess.Popen(
-        [sys.executable, "-m", "leakage_pipeline.cli", "audit", "--as-of", as_of],
-        cwd=directory,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    ) as process:
-        try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return True
-    return False
-
-
 def test_an_audit_killed_at_any_moment_and_run_again_leaves_the_tables_of_an_undisturbed_one(
     server_url: str, database_url: str, tmp_path: Path, evening: list[_Evening]
 ) -> None:
@@ -125,7 +97,7 @@ def test_an_audit_killed_at_any_moment_and_run_again_leaves_the_tables_of_an_und
             while True:
                 evening[0].restore()
                 seconds = (number + chance.random()) / KILLS * length
-                if _kill(tmp_path, database_url, server, now.isoformat(), seconds):
+                if killed_audit(tmp_path, database_url, server, now, seconds=seconds):
                     break
                 length *= 0.9  # it had ended: the machine has less to do than before
             again = audit(tmp_path, database_url, server, now.isoformat())

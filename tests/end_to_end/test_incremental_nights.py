@@ -51,7 +51,7 @@ def test_a_night_of_changes_equals_a_full_one_also_after_a_kill(
         company.account.events += events_between(before, company.account, told_at)
         server.load(company.account)
         server.now = SECOND
-        killed_audit(
+        assert killed_audit(
             tmp_path,
             database_url,
             server,

@@ -89,7 +89,9 @@ def nights(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -
     company = _company(honest)
     _write(company, directory)
     with StripeServer(company.account, now=AS_OF) as server:
-        killed_audit(directory, url, server, AS_OF, seconds=20, has_begun=lambda: _begun(url))
+        assert killed_audit(
+            directory, url, server, AS_OF, seconds=20, has_begun=lambda: _begun(url)
+        )
         night = audit(directory, url, server, AS_OF.isoformat())
         assert night.code == 0, night.out + night.err
         second, kept = _state(url), tables(url)
