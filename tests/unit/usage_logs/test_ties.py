@@ -6,6 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import psycopg2.extensions
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from leakage_pipeline.settings import Settings
@@ -68,3 +70,27 @@ def test_ties_and_repeats_far_down_a_file_give_the_reference_result(
     as_parquet(log / "c.parquet", events[5_500:])
     more = load_usage(settings_for(_LOG), known, world.as_of)
     assert answer_of(known, more) == roll_up([("log", events)], world)
+
+
+def test_whole_numbers_whose_instants_tie_give_the_reference_result(
+    known: psycopg2.extensions.connection,
+    settings_for: Callable[..., Settings],
+    world: World,
+    tmp_path: Path,
+) -> None:
+    """They are compared together with their instant, as one number."""
+    draw = random.Random(11)  # noqa: S311 - nothing secret
+    events = [
+        {**event, "value": draw.choice([None, "-1", "0", "1", "17", "4096", str(10**15 - 1)])}
+        for event in _events(3_000)
+    ]
+    log = tmp_path / "log"
+    log.mkdir()
+    for name, rows in (("a", events[:2_500]), ("b", events[2_500:])):
+        columns = {column: [row[column] for row in rows] for column in events[0]}
+        table = pa.table(columns)
+        values = table["value"].cast(pa.int64())
+        at = table.column_names.index("value")
+        pq.write_table(table.set_column(at, "value", values), log / f"{name}.parquet")
+    found = load_usage(settings_for(_LOG), known, world.as_of)
+    assert answer_of(known, found) == roll_up([("log", events)], world)
