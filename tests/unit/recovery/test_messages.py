@@ -370,6 +370,24 @@ def test_a_dismissed_finding_is_not_spoken_of(
     assert slack.messages == []
 
 
+@pytest.mark.parametrize("url", [None, "mail.example:25"])
+def test_a_released_mail_waits_while_the_mail_server_is_not_named(
+    ready: Connection, database_url: str, tmp_path: Path, smtp: MailServer, url: str | None
+) -> None:
+    given = {"customers": "smtp", "sender": "billing@acme.example"}
+    lacking = _settings(
+        tmp_path, database_url, **given, **({} if url is None else {"SMTP_URL": url})
+    )
+    _found(ready)
+    _planned(ready, lacking)
+    with pytest.raises(ConfigurationError, match="SMTP_URL"):
+        _send(ready, lacking)
+    assert {each.status for each in ledger.read(ready)} == {"approved"}
+    mended = _with_smtp(tmp_path, database_url, smtp)
+    assert _send(ready, mended, release=False) == ["sent", "sent"]
+    assert len(smtp.mails) == 2
+
+
 def test_smtp_without_a_sender_is_bad_configuration(tmp_path: Path, database_url: str) -> None:
     with pytest.raises(ConfigurationError, match="needs a sender"):
         _settings(tmp_path, database_url, customers="smtp")
