@@ -15,19 +15,21 @@ import pyarrow as pa
 from leakage_pipeline.usage_logs.meaning import HASHES_AT_A_TIME
 from leakage_pipeline.usage_logs.pushdown import SEGMENTS
 
+# A row's place: the number of its file, then that of the row, of which a file may have 2^36.
+_PLACE = "(cast(file_id as bigint) << 36) + row_id"
+_FILE = "cast(place >> 36 as integer)"
 # Two hashes of another alignment: together 128 bits, so that an id need not be kept to be compared.
 # The first branch spares nearly all rows the costly question for a blank id, whose hash is null.
-_IDS = """
-    create table {ids} as
+_IDS = f"""
+    create table {{ids}} as
     select
-        file_id,
-        row_id,
+        {_PLACE} as place,
         case when event_id >= '!' or not is_blank(event_id) then hash(event_id) end as id_hash,
         hash('.' || event_id) as id_check
-    from {events}
+    from {{events}}
 """
-_KEEP_IDS = """
-    insert into kept.ids select file_id, id_hash from fresh_ids where id_hash is not null
+_KEEP_IDS = f"""
+    insert into kept.ids select {_FILE}, id_hash from fresh_ids where id_hash is not null
 """
 _MATCHED = """
     insert into matched
@@ -77,7 +79,7 @@ _CONTESTED_HASHES = """
 # Rows that no sum of a file may hold, with the place of each: contested ones, and those without id.
 _SPECIAL_ROWS = """
     create temp table special_rows as
-    select file_id, row_id, id_hash, id_check
+    select *
     from (from candidates union all from again_ids) as ids
     where id_hash is null or id_hash in (select id_hash from contested_hashes)
 """
@@ -85,8 +87,8 @@ _SPECIAL_ROWS = """
 _SPECIAL_BLOCKS = """
     create temp table special_blocks as
     select
-        (cast(file_id as bigint) << 32) + (row_id >> 11) as block,
-        bitstring_agg(cast(row_id & 2047 as integer), 0, 2047) as bits
+        place >> 11 as block,
+        bitstring_agg(cast(place & 2047 as integer), 0, 2047) as bits
     from special_rows
     group by block
 """
@@ -112,13 +114,12 @@ _UNCOUNTED = """
 # A join that carries the lists of cuts would cost more.
 _SEGMENTS = f"create table segments as {SEGMENTS}"
 _PLACED = """
-    create view placed as
     select
         events.*,
         coalesce(
             segments.from_us, events.occurred_us // getvariable('day_us') * getvariable('day_us')
         ) as window_start_us
-    from staged_events as events
+    from {events} as events
     left join segments
         on segments.customer_ref = events.customer_ref
         and segments.day = events.occurred_us // getvariable('day_us')
@@ -139,7 +140,21 @@ _UNPACKED = {
     """,
     "pair": "latest",
 }
-# One scan for both: a special row is a group of its own. Ids, which cost most, are not read in it.
+# Ids, which cost most, are not read for it.
+_MARKED = f"""
+    select
+        events.* exclude (event_id),
+        case
+            when get_bit(blocks.bits, cast(events.place & 2047 as integer)) = 1
+                then events.place
+        end as special_place
+    from (
+        select *, {_PLACE} as place from staged_events
+    ) as events
+    left join special_blocks as blocks on events.place >> 11 = blocks.block
+    where events.whole
+"""
+# One scan for both: a special row is a group of its own.
 _GROUPED = """
     create temp table grouped as
     select
@@ -149,26 +164,15 @@ _GROUPED = """
         meter,
         source,
         window_start_us,
-        special_row,
+        special_place,
         count(*) as event_count,
         cast(sum(value) as decimal(38, 12)) as quantity_sum,
         {latest} as latest,
         min(occurred_us) as first_us,
         max(received_us) as received_us,
         count(*) filter (received_us < occurred_us - getvariable('skew_us')) as skewed_events
-    from (
-        select
-            placed.* exclude (event_id),
-            case
-                when get_bit(blocks.bits, cast(placed.row_id & 2047 as integer)) = 1
-                    then placed.row_id
-            end as special_row
-        from placed
-        left join special_blocks as blocks
-            on (cast(placed.file_id as bigint) << 32) + (placed.row_id >> 11) = blocks.block
-        where placed.whole
-    ) as events
-    group by file_id, source_order, customer_ref, meter, source, window_start_us, special_row
+    from ({placed}) as placed
+    group by file_id, source_order, customer_ref, meter, source, window_start_us, special_place
 """
 _CONTESTED = """
     insert into kept.contested
@@ -177,8 +181,7 @@ _CONTESTED = """
         grouped.meter, grouped.source, grouped.quantity_sum, grouped.first_us, grouped.received_us,
         grouped.source_order
     from grouped
-    inner join special_rows
-        on grouped.file_id = special_rows.file_id and grouped.special_row = special_rows.row_id
+    inner join special_rows on grouped.special_place = special_rows.place
     where special_rows.id_hash is not null
 """
 _PARTIALS = """
@@ -188,7 +191,7 @@ _PARTIALS = """
         window_start_us, event_count, quantity_sum, {unpacked}, first_us, received_us, 0, 0, 0,
         skewed_events
     from grouped
-    where special_row is null
+    where special_place is null
 """
 
 
@@ -238,7 +241,7 @@ def find_repeats(connection: duckdb.DuckDBPyConnection, first: int) -> list[int]
 def create_views(connection: duckdb.DuckDBPyConnection) -> None:
     """Put every staged event into its window."""
     connection.execute(_SEGMENTS)
-    connection.execute(_PLACED)
+    connection.execute("create view placed as " + _PLACED.format(events="staged_events"))
 
 
 def keep_contested_hashes(connection: duckdb.DuckDBPyConnection) -> None:
@@ -251,7 +254,8 @@ def add_sums(connection: duckdb.DuckDBPyConnection) -> None:
     """Add the staged files' events to the state: sums, and those that stand by themselves."""
     (kind,) = connection.view("placed").select("value").types
     how = "packed" if str(kind.id) == "bigint" else "pair"
-    grouped = _GROUPED.format(latest=_LATEST[how])
+    placed = _PLACED.format(events=f"({_MARKED})")
+    grouped = _GROUPED.format(latest=_LATEST[how], placed=placed)
     partials = _PARTIALS.format(unpacked=_UNPACKED[how])
     for statement in (grouped, _CONTESTED, partials, "drop table grouped", _WHOLE_FILES):
         connection.execute(statement)
