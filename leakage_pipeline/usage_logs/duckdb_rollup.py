@@ -8,6 +8,8 @@ Ids cost as much to read as all other columns together, and are read once: what 
 two hashes with its place. The scan that sums knows by the place which rows stand by themselves.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+
 import duckdb
 import numpy as np
 import pyarrow as pa
@@ -196,9 +198,8 @@ _PARTIALS = """
 
 
 def hash_ids(connection: duckdb.DuckDBPyConnection) -> None:
-    """Add the ids of the files that are new; they count only once their files are in the state."""
+    """Hash the ids of the files that are new."""
     connection.execute(_IDS.format(ids="fresh_ids", events="fresh_events"))
-    connection.execute(_KEEP_IDS)
 
 
 def hash_ids_again(connection: duckdb.DuckDBPyConnection) -> None:
@@ -207,9 +208,9 @@ def hash_ids_again(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def find_repeats(connection: duckdb.DuckDBPyConnection, first: int) -> list[int]:
-    """Find the ids that occur more than once, now that those of new files are there.
+    """Find the ids that occur more than once, and keep those of the files that are new.
 
-    At most `HASHES_AT_A_TIME` new ids are in memory at once, whatever the length of the log.
+    They count only once their files are in the state, so they are written while we search. At most `HASHES_AT_A_TIME` new ids are in memory at once, whatever the length of the log.
 
     Args:
         connection: With `unchanged_files`; gets the tables matched, repeated and candidates.
@@ -218,6 +219,15 @@ def find_repeats(connection: duckdb.DuckDBPyConnection, first: int) -> list[int]
     Returns:
         Files, not new, that hold an id which was theirs alone until now.
     """
+    with ThreadPoolExecutor(1) as pool, connection.cursor() as writer:
+        written = pool.submit(writer.execute, _KEEP_IDS)
+        _search(connection, first)
+        written.result()
+    connection.execute("drop table fresh_ids")
+    return [file_id for (file_id,) in connection.execute(_REPEATING_FILES).fetchall()]
+
+
+def _search(connection: duckdb.DuckDBPyConnection, first: int) -> None:
     count = connection.table("fresh_ids").shape[0]
     connection.execute("create table matched (file_id integer, id_hash ubigint)")
     if count and connection.table("unchanged_files").shape[0]:
@@ -233,9 +243,8 @@ def find_repeats(connection: duckdb.DuckDBPyConnection, first: int) -> list[int]
         halves.sort()  # faster than any hash table
         twice = halves[1:][halves[1:] == halves[:-1]]
         connection.from_arrow(pa.table({"half": twice})).insert_into("doubtful")
-    for statement in (_CANDIDATES, _REPEATED, "drop table fresh_ids"):
-        connection.execute(statement)
-    return [file_id for (file_id,) in connection.execute(_REPEATING_FILES).fetchall()]
+    connection.execute(_CANDIDATES)
+    connection.execute(_REPEATED)
 
 
 def create_views(connection: duckdb.DuckDBPyConnection) -> None:
