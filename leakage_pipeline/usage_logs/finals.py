@@ -57,46 +57,81 @@ _OF_FILES = """
             where file_id in (select file_id from touched_files)
         )
 """
-_WINNERS = """
-    create temp table winners as
-    with hashes as (
-        select distinct contested.id_hash
+# Copies are ordered by everything an event says, so that no engine may choose; an unknown arrival
+# comes last. Instants and the order of sources make one number, which compares ten times as fast as
+# a row. It decides unless copies differ in something else too, or came before 1970.
+_RANKED = """
+    create temp table ranked as
+    select
+        id_hash,
+        id_check,
+        count(*) - 1 as copies,
+        arg_min(
+            place,
+            (cast(occurred_us as hugeint) << 72) + (cast(source_order as hugeint) << 56)
+            + if(received_us is null, 72057594037927935, greatest(received_us, 0))
+        ) as first_place,
+        min(content) <> max(content) as differ
+    from (
+        select
+            *, rowid as place,
+            hash(customer_ref, meter, source, value, least(received_us, 0)) as content
+        from kept.contested
+        {due}
+    ) as contested
+    group by id_hash, id_check
+"""
+_DUE_IDS = """
+    where id_hash in (
+        select contested.id_hash
         from kept.contested as contested
         semi join affected
             on contested.customer_ref = affected.customer_ref
             and contested.occurred_us // getvariable('day_us') = affected.day
-    ),
-    -- The order is total over everything an event says, so that no engine may choose. An unknown
-    -- arrival comes last.
-    ranked as (
+    )
+"""
+_WINNERS = """
+    create temp table winners as
+    with compared as (
         select
-            count(*) - 1 as copies,
+            any_value(ranked.copies) as copies,
             min(struct_pack(
-                occurred_us := occurred_us, source_order := source_order,
-                arrival := coalesce(received_us, 9223372036854775807),
-                customer_ref := customer_ref, meter := meter, source := source, value := value,
-                received_us := received_us
+                occurred_us := contested.occurred_us, source_order := contested.source_order,
+                arrival := coalesce(contested.received_us, 9223372036854775807),
+                customer_ref := contested.customer_ref, meter := contested.meter,
+                source := contested.source, value := contested.value,
+                received_us := contested.received_us
             )) as first
-        from kept.contested
-        where id_hash in (select id_hash from hashes)
+        from kept.contested as contested
+        inner join ranked using (id_hash, id_check)
+        where ranked.differ
         group by id_hash, id_check
     ),
     firsts as (
         select
-            copies, unnest(first), first.occurred_us // getvariable('day_us') as day
-        from ranked
+            ranked.copies, contested.customer_ref, contested.meter, contested.source,
+            contested.value, contested.occurred_us, contested.received_us
+        from kept.contested as contested
+        inner join ranked on contested.rowid = ranked.first_place
+        where not ranked.differ
+        union all
+        select
+            copies, first.customer_ref, first.meter, first.source, first.value, first.occurred_us,
+            first.received_us
+        from compared
+    ),
+    dated as (
+        select *, occurred_us // getvariable('day_us') as day from firsts
     )
     select
-        firsts.* exclude (arrival),
+        dated.*,
         coalesce(
-            list_max(list_filter(cut_days.cuts, lambda cut: cut <= firsts.occurred_us)),
-            firsts.day * getvariable('day_us')
+            list_max(list_filter(cut_days.cuts, lambda cut: cut <= dated.occurred_us)),
+            dated.day * getvariable('day_us')
         ) as window_start_us
-    from firsts
-    left join cut_days
-        on firsts.customer_ref = cut_days.customer_ref and firsts.day = cut_days.day
-    semi join affected
-        on firsts.customer_ref = affected.customer_ref and firsts.day = affected.day
+    from dated
+    left join cut_days on dated.customer_ref = cut_days.customer_ref and dated.day = cut_days.day
+    semi join affected on dated.customer_ref = affected.customer_ref and dated.day = affected.day
 """
 _WINNERS_INVOICES = """
     create temp table finalized_windows as
@@ -170,7 +205,13 @@ def note_affected_after(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("create or replace temp table affected as select distinct * from affected")
 
 
-def add_up(connection: duckdb.DuckDBPyConnection) -> None:
-    """Compute the final sums of `affected` anew."""
-    for statement in (_WINNERS, _WINNERS_INVOICES, _FORGET, _FINALS):
+def add_up(connection: duckdb.DuckDBPyConnection, *, all_new: bool) -> None:
+    """Compute the final sums of `affected` anew.
+
+    Args:
+        connection: With `affected`.
+        all_new: Every file is new, so that copies need not be chosen by their days.
+    """
+    ranked = _RANKED.format(due="" if all_new else _DUE_IDS)
+    for statement in (ranked, _WINNERS, _WINNERS_INVOICES, _FORGET, _FINALS):
         connection.execute(statement)

@@ -202,7 +202,7 @@ def _apply(
     lateness.judge(connection)
     _temporary(connection, "touched_files", [*plan.new, *plan.again, *plan.late])
     finals.note_affected_after(connection)
-    finals.add_up(connection)
+    finals.add_up(connection, all_new=not plan.unchanged)
     numbers = {(file.order, file.path): number for number, file in plan.new.items()}
     rejects.collect(connection, [part for part in parts if part.batch == _NEW], numbers, base)
     _keep_references(connection)
