@@ -113,8 +113,11 @@ _UNCOUNTED = """
             where file_id in (from whole_files))
         - (select count(*) from kept.contested where file_id in (from whole_files))
 """
-# A join that carries the lists of cuts would cost more.
-_SEGMENTS = f"create table segments as {SEGMENTS}"
+# A join that carries the lists of cuts would cost more. What is in no segment begins with its day.
+_SEGMENTS = f"""
+    create table segments as
+    select * from ({SEGMENTS}) where from_us <> day * getvariable('day_us')
+"""
 _PLACED = """
     select
         events.*,
@@ -210,7 +213,8 @@ def hash_ids_again(connection: duckdb.DuckDBPyConnection) -> None:
 def find_repeats(connection: duckdb.DuckDBPyConnection, first: int) -> list[int]:
     """Find the ids that occur more than once, and keep those of the files that are new.
 
-    They count only once their files are in the state, so they are written while we search. At most `HASHES_AT_A_TIME` new ids are in memory at once, whatever the length of the log.
+    They count only once their files are in the state, so they are written while we search. At most
+    `HASHES_AT_A_TIME` new ids are in memory at once, whatever the length of the log.
 
     Args:
         connection: With `unchanged_files`; gets the tables matched, repeated and candidates.

@@ -77,7 +77,7 @@ _RANKED = """
             *, rowid as place,
             hash(customer_ref, meter, source, value, least(received_us, 0)) as content
         from kept.contested
-        {due}
+        {due_ids}
     ) as contested
     group by id_hash, id_check
 """
@@ -131,6 +131,9 @@ _WINNERS = """
         ) as window_start_us
     from dated
     left join cut_days on dated.customer_ref = cut_days.customer_ref and dated.day = cut_days.day
+    {due_winners}
+"""
+_DUE_WINNERS = """
     semi join affected on dated.customer_ref = affected.customer_ref and dated.day = affected.day
 """
 _WINNERS_INVOICES = """
@@ -163,7 +166,7 @@ _FINALS = """
         cast(sum(late_count) as bigint), sum(late_sum),
         cast(sum(skewed_events) as bigint)
     from (
-        select * exclude (file_id) from kept.partials semi join affected using (customer_ref, day)
+        select * exclude (file_id) from kept.partials {due_partials}
         union all
         select
             winners.customer_ref, winners.meter, source, day, winners.window_start_us, 1, value,
@@ -205,13 +208,21 @@ def note_affected_after(connection: duckdb.DuckDBPyConnection) -> None:
     connection.execute("create or replace temp table affected as select distinct * from affected")
 
 
-def add_up(connection: duckdb.DuckDBPyConnection, *, all_new: bool) -> None:
-    """Compute the final sums of `affected` anew.
+def add_up(connection: duckdb.DuckDBPyConnection, *, everything: bool) -> None:
+    """Compute the final sums anew.
 
     Args:
         connection: With `affected`.
-        all_new: Every file is new, so that copies need not be chosen by their days.
+        everything: Of all days, not of those in `affected` alone.
     """
-    ranked = _RANKED.format(due="" if all_new else _DUE_IDS)
-    for statement in (ranked, _WINNERS, _WINNERS_INVOICES, _FORGET, _FINALS):
-        connection.execute(statement)
+    due = {
+        "due_ids": _DUE_IDS,
+        "due_winners": _DUE_WINNERS,
+        "due_partials": "semi join affected using (customer_ref, day)",
+    }
+    if everything:
+        due = dict.fromkeys(due, "")
+    else:
+        connection.execute(_FORGET)
+    for statement in (_RANKED, _WINNERS, _WINNERS_INVOICES, _FINALS):
+        connection.execute(statement.format_map(due))

@@ -69,6 +69,11 @@ class Plan:
     unchanged: dict[int, LogFile] = field(default_factory=dict)
     columns: dict[int, list[str]] = field(default_factory=dict)
 
+    @property
+    def is_first(self) -> bool:
+        """Nothing was known before, so that everything is summed."""
+        return not self.unchanged and not self.dropped
+
 
 def forget_days(connection: duckdb.DuckDBPyConnection, days: Iterable[date]) -> None:
     """Have the files that hold events of these UTC days read anew."""
@@ -99,7 +104,8 @@ def scan(
         token: What the warehouse will know this state by.
 
     Returns:
-        What was read; the temporary table `affected` says for which customers and days.
+        What was read; the temporary table `affected` says for which customers and days, unless it
+        is the first scan.
 
     Raises:
         ConfigurationError: A source cannot be found or read, or lacks a column.
@@ -198,11 +204,15 @@ def _apply(
     for table in ("ids", "files", "rejects", "reject_samples"):
         _delete(connection, table, plan.dropped)
     _add_files(connection, plan, parts, microseconds(as_of))
+    # Sums come out of many threads; to put them in order would keep all but one waiting.
+    connection.execute("set preserve_insertion_order = false")
     duckdb_rollup.add_sums(connection)
     lateness.judge(connection)
-    _temporary(connection, "touched_files", [*plan.new, *plan.again, *plan.late])
-    finals.note_affected_after(connection)
-    finals.add_up(connection, all_new=not plan.unchanged)
+    if not plan.is_first:
+        _temporary(connection, "touched_files", [*plan.new, *plan.again, *plan.late])
+        finals.note_affected_after(connection)
+    finals.add_up(connection, everything=plan.is_first)
+    connection.execute("reset preserve_insertion_order")
     numbers = {(file.order, file.path): number for number, file in plan.new.items()}
     rejects.collect(connection, [part for part in parts if part.batch == _NEW], numbers, base)
     _keep_references(connection)

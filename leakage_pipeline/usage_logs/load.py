@@ -131,7 +131,7 @@ class _Load:
     ) -> UsageLoadResult:
         token = uuid4().hex
         plan = incremental.scan(connection, self.settings, self.as_of, token)
-        whole = previous.token is None or previous.token != held.token
+        whole = plan.is_first or previous.token is None or previous.token != held.token
         bad = rejects.Rejects(self.as_of)
         rejects.gather(connection, bad, None if whole else list(plan.new))
         result = self._write(connection, bad, token, None if whole else plan)

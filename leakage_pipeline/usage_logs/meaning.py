@@ -35,8 +35,8 @@ EARLIEST_US = int(datetime(2000, 1, 1, tzinfo=UTC).timestamp()) * 1_000_000
 # Rejected rows kept as examples, per source and reason; the rest is counted.
 SAMPLES = 10_000
 SAMPLES_LATER = 100
-# Ids of new events that are looked at together for repeats: under half a gigabyte.
-HASHES_AT_A_TIME = 32_000_000
+# Ids of new events that are looked at together for repeats: under three quarters of a gigabyte.
+HASHES_AT_A_TIME = 64_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
