@@ -59,7 +59,8 @@ _OF_FILES = """
 """
 # Copies are ordered by everything an event says, so that no engine may choose; an unknown arrival
 # comes last. Instants and the order of sources make one number, which compares ten times as fast as
-# a row. It decides unless copies differ in something else too, or came before 1970.
+# a row, and decides unless copies differ in something else too. An arrival before 1970 is a clock
+# that is set wrong, whichever it is.
 _RANKED = """
     create temp table ranked as
     select
@@ -75,7 +76,7 @@ _RANKED = """
     from (
         select
             *, rowid as place,
-            hash(customer_ref, meter, source, value, least(received_us, 0)) as content
+            hash(customer_ref, meter, source, value) as content
         from kept.contested
         {due_ids}
     ) as contested

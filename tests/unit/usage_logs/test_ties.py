@@ -94,3 +94,48 @@ def test_whole_numbers_whose_instants_tie_give_the_reference_result(
         pq.write_table(table.set_column(at, "value", values), log / f"{name}.parquet")
     found = load_usage(settings_for(_LOG), known, world.as_of)
     assert answer_of(known, found) == roll_up([("log", events)], world)
+
+
+def test_of_copies_at_one_instant_the_first_source_counts_then_the_first_arrival(
+    known: psycopg2.extensions.connection,
+    settings_for: Callable[..., Settings],
+    world: World,
+    tmp_path: Path,
+) -> None:
+    """What counted shows in the windows: one arrival is late, another in time, a third absurd."""
+    at = CUT - timedelta(hours=1)
+    early, late = at + timedelta(minutes=5), at + timedelta(hours=4)
+    before_1970 = at.replace(year=1960)
+    # By id and value: the arrivals in the first source, then in the second; none is unknown.
+    arrivals = {
+        1: ([late], [early]),
+        2: ([early], [late]),
+        4: ([late, early], []),
+        8: ([None, late], []),
+        16: ([None], [early]),
+        32: ([early, before_1970], [late]),
+    }
+    logs: list[list[Row]] = [
+        [
+            {
+                "event_id": f"e{value}",
+                "customer_id": "cus_1",
+                "meter": "calls",
+                "value": str(value),
+                "occurred_at": at.isoformat(),
+                "source": "gateway",
+                "received_at": received.isoformat() if received else None,
+            }
+            for value, by_source in arrivals.items()
+            for received in by_source[place]
+        ]
+        for place in (0, 1)
+    ]
+    names = ("first", "second")
+    for name, rows in zip(names, logs, strict=True):
+        as_parquet(tmp_path / f"{name}.parquet", rows)
+    sources = [{"name": name, "kind": "files", "uri": f"{name}.parquet"} for name in names]
+    found = answer_of(known, load_usage(settings_for(sources), known, world.as_of))
+    assert found == roll_up(list(zip(names, logs, strict=True)), world)
+    ((_, total, _, _, late_count, late_sum, copies, skewed),) = found.windows.values()
+    assert (total, late_count, late_sum, copies, skewed) == (63, 2, 9, 7, 1)
