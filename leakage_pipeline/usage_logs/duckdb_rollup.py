@@ -17,21 +17,24 @@ import pyarrow as pa
 from leakage_pipeline.usage_logs.meaning import HASHES_AT_A_TIME
 from leakage_pipeline.usage_logs.pushdown import SEGMENTS
 
-# A row's place: the number of its file, then that of the row, of which a file may have 2^36.
-_PLACE = "(cast(file_id as bigint) << 36) + row_id"
-_FILE = "cast(place >> 36 as integer)"
+# A row's place: the number of its file, then that of the row, of which a file may have 2^36. Not
+# temporary, since ids are written through a cursor, which sees no temporary macro.
+_MACROS = """
+    create macro place_of(file_id, row_id) as (cast(file_id as bigint) << 36) + row_id;
+    create macro file_of(place) as cast(place >> 36 as integer)
+"""
 # Two hashes of another alignment: together 128 bits, so that an id need not be kept to be compared.
 # The first branch spares nearly all rows the costly question for a blank id, whose hash is null.
-_IDS = f"""
-    create table {{ids}} as
+_IDS = """
+    create table {ids} as
     select
-        {_PLACE} as place,
+        place_of(file_id, row_id) as place,
         case when event_id >= '!' or not is_blank(event_id) then hash(event_id) end as id_hash,
         hash('.' || event_id) as id_check
-    from {{events}}
+    from {events}
 """
-_KEEP_IDS = f"""
-    insert into kept.ids select {_FILE}, id_hash from fresh_ids where id_hash is not null
+_KEEP_IDS = """
+    insert into kept.ids select file_of(place), id_hash from fresh_ids where id_hash is not null
 """
 _MATCHED = """
     insert into matched
@@ -114,9 +117,9 @@ _UNCOUNTED = """
         - (select count(*) from kept.contested where file_id in (from whole_files))
 """
 # A join that carries the lists of cuts would cost more. What is in no segment begins with its day.
-_SEGMENTS = f"""
+_SEGMENTS = """
     create table segments as
-    select * from ({SEGMENTS}) where from_us <> day * getvariable('day_us')
+    select * from ({segments}) where from_us <> day * getvariable('day_us')
 """
 _PLACED = """
     select
@@ -146,7 +149,7 @@ _UNPACKED = {
     "pair": "latest",
 }
 # Ids, which cost most, are not read for it.
-_MARKED = f"""
+_MARKED = """
     select
         events.* exclude (event_id),
         case
@@ -154,7 +157,7 @@ _MARKED = f"""
                 then events.place
         end as special_place
     from (
-        select *, {_PLACE} as place from staged_events
+        select *, place_of(file_id, row_id) as place from staged_events
     ) as events
     left join special_blocks as blocks on events.place >> 11 = blocks.block
     where events.whole
@@ -202,6 +205,7 @@ _PARTIALS = """
 
 def hash_ids(connection: duckdb.DuckDBPyConnection) -> None:
     """Hash the ids of the files that are new."""
+    connection.execute(_MACROS)
     connection.execute(_IDS.format(ids="fresh_ids", events="fresh_events"))
 
 
@@ -253,7 +257,7 @@ def _search(connection: duckdb.DuckDBPyConnection, first: int) -> None:
 
 def create_views(connection: duckdb.DuckDBPyConnection) -> None:
     """Put every staged event into its window."""
-    connection.execute(_SEGMENTS)
+    connection.execute(_SEGMENTS.format(segments=SEGMENTS))
     connection.execute("create view placed as " + _PLACED.format(events="staged_events"))
 
 
