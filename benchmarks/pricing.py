@@ -299,7 +299,7 @@ def _count(url: str, table: str) -> int:
     try:
         with connection.cursor() as cursor:
             cursor.execute(f"select count(*) from {table}")  # noqa: S608 - a name of ours
-            (count,) = cursor.fetchone()
+            ((count,),) = cursor.fetchall()
             return int(count)
     finally:
         connection.close()
