@@ -68,14 +68,15 @@ _RANKED = """
         id_check,
         count(*) - 1 as copies,
         arg_min(
-            place,
+            copy,
             (cast(occurred_us as hugeint) << 72) + (cast(source_order as hugeint) << 56)
             + if(received_us is null, 72057594037927935, greatest(received_us, 0))
-        ) as first_place,
+        ) as first_copy,
         min(content) <> max(content) as differ
     from (
         select
-            *, rowid as place,
+            *,
+            rowid as copy,
             hash(customer_ref, meter, source, value) as content
         from kept.contested
         {due_ids}
@@ -113,7 +114,7 @@ _WINNERS = """
             ranked.copies, contested.customer_ref, contested.meter, contested.source,
             contested.value, contested.occurred_us, contested.received_us
         from kept.contested as contested
-        inner join ranked on contested.rowid = ranked.first_place
+        inner join ranked on contested.rowid = ranked.first_copy
         where not ranked.differ
         union all
         select
